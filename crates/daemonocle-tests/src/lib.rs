@@ -1,0 +1,1 @@
+//! The harness and the fixtures of the black-box tests. Not published.
