@@ -1,0 +1,186 @@
+//! The daemon's own side of a start: from the last fork to the worker.
+
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use crate::config::Config;
+use crate::context::Context;
+use crate::environment::{self, Streams};
+use crate::error::{Error, Result as WorkerResult, chain};
+use crate::pid_file::PidFile;
+use crate::shutdown::{End, Hook, Lifecycle};
+use crate::startup::{Newborn, Report};
+use crate::sys::hooks::{close_in_forked_children, on_exit};
+use crate::sys::process::{self, Pid, exit_now};
+use crate::sys::signal::Signals;
+use crate::worker::Worker;
+
+use super::sentry::{Link, Sentry};
+
+/// The callbacks of a definition.
+pub(crate) struct Hooks {
+    pub(crate) start: Option<Box<dyn FnOnce() -> WorkerResult + Send>>,
+    pub(crate) shutdown: Option<Hook>,
+}
+
+/// All that a new daemon gets from the process that made it.
+pub(crate) struct Birth {
+    pub(crate) config: Arc<Config>,
+    pub(crate) worker: Worker,
+    pub(crate) hooks: Hooks,
+    pub(crate) pid_file: Option<Arc<PidFile>>,
+    pub(crate) newborn: Newborn,
+    pub(crate) place: Place,
+}
+
+/// Where a daemon lives.
+pub(crate) enum Place {
+    /// In a session without a terminal.
+    Background { null: OwnedFd, errors: Option<ErrorPipe> },
+    /// Beside this parent, which passes signals on.
+    Foreground { parent: Pid },
+}
+
+/// What takes the standard error of a daemon while its start is watched. Both ends: after the
+/// start the daemon itself reads what its children still write to it.
+pub(crate) struct ErrorPipe {
+    pub(crate) read: OwnedFd,
+    pub(crate) write: OwnedFd,
+}
+
+impl Birth {
+    /// Becomes the daemon, runs the worker and ends the process.
+    pub(crate) fn live(self) -> ! {
+        // Nothing of the caller's, above this on the stack, may ever run in this process.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.run()));
+        exit_now(101)
+    }
+
+    fn run(self) {
+        let Self { config, worker, mut hooks, pid_file, newborn, place } = self;
+        let _ = newborn.report(&Report::Born(Pid::current()));
+        let link = Arc::new(Link::new(newborn));
+        let in_foreground = matches!(place, Place::Foreground { .. });
+        let shutdown_hook = hooks.shutdown.take();
+        let setup = || -> Result<Arc<Lifecycle>, Error> {
+            enter(&config, &place, pid_file.as_deref(), &link)?;
+            let lifecycle = begin(&config, shutdown_hook, pid_file.clone(), &link, place)?;
+            if let Some(pid_file) = &pid_file {
+                pid_file.begin_life()?;
+            }
+            if let Some(hook) = hooks.start.take() {
+                hook().map_err(|error| {
+                    Error::definition(format!("start hook: {}", chain(error.as_ref())))
+                })?;
+            }
+            Ok(lifecycle)
+        };
+        let lifecycle = match catch_unwind(AssertUnwindSafe(setup)) {
+            Ok(Ok(lifecycle)) => lifecycle,
+            Ok(Err(error)) => abandon(&link, pid_file.as_deref(), error.to_string(), 1),
+            Err(panic) => {
+                let end = End::of_panic(panic.as_ref());
+                abandon(&link, pid_file.as_deref(), format!("start hook: {end}"), 101)
+            }
+        };
+        link.tell(&Report::SetUp);
+        if in_foreground {
+            link.wait_for_go();
+        }
+        let ready = Arc::clone(&link);
+        let context = Context::new(config, Arc::clone(&lifecycle), Box::new(move || ready.ready()));
+        let end = match catch_unwind(AssertUnwindSafe(|| worker(&context))) {
+            Ok(result) => End::of_worker(result, lifecycle.asked()),
+            Err(panic) => End::of_panic(panic.as_ref()),
+        };
+        lifecycle.finish(&end)
+    }
+}
+
+/// The set-up has failed: says so, and leaves nothing.
+fn abandon(link: &Link, pid_file: Option<&PidFile>, why: String, code: i32) -> ! {
+    link.tell(&Report::Failed(why));
+    if let Some(pid_file) = pid_file {
+        // If this fails, the process that waits for us tries again, with its own privileges.
+        let _ = pid_file.remove();
+    }
+    exit_now(code)
+}
+
+fn enter(
+    config: &Config,
+    place: &Place,
+    pid_file: Option<&PidFile>,
+    link: &Link,
+) -> Result<(), Error> {
+    let newborn = link.newborn();
+    let mut kept: Vec<_> = newborn.iter().map(|newborn| newborn.as_fd()).collect();
+    kept.extend(pid_file.iter().flat_map(|pid_file| pid_file.descriptors()));
+    let streams = match place {
+        Place::Foreground { .. } => Streams::Kept,
+        Place::Background { null, errors } => {
+            process::new_group()
+                .map_err(|error| Error::system("cannot make a process group", error))?;
+            kept.push(null.as_fd());
+            kept.extend(errors.iter().flat_map(|pipe| [pipe.read.as_fd(), pipe.write.as_fd()]));
+            Streams::Redirected { null, errors: errors.as_ref().map(|pipe| &pipe.write) }
+        }
+    };
+    environment::enter(config, &streams, &kept)
+}
+
+/// Makes the process one that ends properly from now on.
+fn begin(
+    config: &Config,
+    hook: Option<Hook>,
+    pid_file: Option<Arc<PidFile>>,
+    link: &Arc<Link>,
+    place: Place,
+) -> Result<Arc<Lifecycle>, Error> {
+    let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
+    let (errors, forwarder) = match place {
+        Place::Foreground { parent } => (None, Some(parent)),
+        Place::Background { null, errors } => (errors.map(|pipe| (pipe.read, null)), None),
+    };
+    let mut private = Vec::new();
+    private.extend(pid_file.iter().flat_map(|pid_file| pid_file.descriptors()));
+    let newborn = link.newborn();
+    private.extend(newborn.iter().map(|newborn| newborn.as_fd()));
+    private.extend(errors.iter().map(|(read, _)| read.as_fd()));
+    close_in_forked_children(&private).map_err(|error| cannot("watch for forks", error))?;
+
+    let teller = Arc::clone(link);
+    let tell = Box::new(move |end: &End| teller.tell(&Report::Ended(end.words().into())));
+    let clean_up = Box::new(move || {
+        if let Some(pid_file) = &pid_file {
+            // The end comes all the same, and the lock, which counts, goes with the process.
+            let _ = pid_file.remove();
+        }
+    });
+    let lifecycle = Lifecycle::new(hook, forwarder, tell, clean_up)
+        .map_err(|error| cannot("make the shutdown handle", error))?;
+    let lifecycle = Arc::new(lifecycle);
+
+    let exiting = Arc::clone(&lifecycle);
+    // exit(3) passes on the lowest eight bits.
+    on_exit(Box::new(move |code| exiting.finish_exiting(End::of_code((code & 0xff) as u8))))
+        .map_err(|error| cannot("watch for exit", error))?;
+    let signals = Signals::register(&config.settings().end_on)
+        .map_err(|error| cannot("handle signals", error))?;
+    let sentry = Sentry {
+        lifecycle: Arc::clone(&lifecycle),
+        signals,
+        link: Arc::clone(link),
+        errors,
+        foreground: forwarder.is_some(),
+    };
+    thread::Builder::new()
+        .name("daemonocle".into())
+        .spawn(move || sentry.watch())
+        .map_err(|error| cannot("start a thread", error))?;
+    Ok(lifecycle)
+}

@@ -1,0 +1,264 @@
+//! `start` in the foreground: the daemon stays on the terminal, and this process beside it, to
+//! pass signals on, to wait until everything of it is gone, and to end as it ended.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::os::fd::AsFd;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::startup::{Reply, channel};
+use crate::sys::fd::{deadline_in, wait_readable};
+use crate::sys::proc;
+use crate::sys::process::{self, Children, Fork, Pid, PidFd, Subreaper};
+use crate::sys::signal::{Arrival, Blocked, Sender, Signal, Signals, stop_self};
+
+use super::birth::Place;
+use super::start::{Launch, Subject};
+use super::watch::{Failure, Step, Watch};
+use super::{Event, Events, Outcome};
+
+/// What is passed on to the daemon, with words.
+const FORWARDED: [Signal; 6] =
+    [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP, Signal::USR1, Signal::USR2];
+
+pub(super) fn run(
+    launch: &Launch,
+    subject: &Subject,
+    events: Events<'_>,
+) -> Result<Outcome, Error> {
+    let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
+    let (starter, newborn) = channel().map_err(|error| cannot("make a channel", error))?;
+    let mut handled = FORWARDED.to_vec();
+    handled.extend([Signal::TSTP, Signal::CONT, Signal::CHLD]);
+    // What comes between the fork and the handlers waits, instead of killing us or getting lost.
+    let blocked = Blocked::new(&handled).map_err(|error| cannot("block signals", error))?;
+    let subreaper = Subreaper::begin().map_err(|error| cannot("adopt orphans", error))?;
+    process::flush_streams();
+    let parent = Pid::current();
+    let daemon = match process::fork(launch.proof).map_err(|error| cannot("fork", error))? {
+        Fork::Child => {
+            drop(starter);
+            match launch.birth(subject, newborn, Place::Foreground { parent }) {
+                Some(birth) => birth.live(),
+                None => process::exit_now(1),
+            }
+        }
+        Fork::Parent(pid) => pid,
+    };
+    drop(newborn);
+    let signals = Signals::register(&handled).map_err(|error| cannot("handle signals", error));
+    drop(blocked);
+    let mut supervisor = Supervisor {
+        launch,
+        daemon,
+        phase: Phase::SettingUp,
+        status: None,
+        failure: None,
+        watch: Watch::new(&launch.config, starter, None, daemon),
+    };
+    let outcome = signals.and_then(|signals| supervisor.run(&signals, events));
+    if supervisor.status.is_none() {
+        // Something is wrong on our side: better no daemon than one unattended.
+        process::kill_child(daemon, Signal::KILL);
+        let _ = process::wait(Children::One(daemon));
+    }
+    drop(subreaper);
+    outcome
+}
+
+/// How far the start is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    SettingUp,
+    /// The worker runs, and the outcome is not certain yet.
+    Running,
+    /// The outcome is known.
+    Settled,
+}
+
+struct Supervisor<'a> {
+    launch: &'a Launch,
+    daemon: Pid,
+    phase: Phase,
+    /// How the daemon has ended, once it has.
+    status: Option<ExitStatus>,
+    failure: Option<Failure>,
+    watch: Watch,
+}
+
+impl Supervisor<'_> {
+    fn run(&mut self, signals: &Signals, events: Events<'_>) -> Result<Outcome, Error> {
+        // Its death may have been signalled before there was a handler.
+        self.bury()?;
+        while self.status.is_none() {
+            let deadline = self.watch.deadline().filter(|_| self.phase != Phase::Settled);
+            let ready = wait_readable([Some(signals.as_fd()), self.watch.talk()], deadline);
+            match ready.map_err(|error| Error::system("cannot wait for the daemon", error))? {
+                [false, false] => {
+                    let step = self.watch.on_deadline();
+                    self.on_step(step, events);
+                }
+                [signal, talk] => {
+                    if talk {
+                        let step = self.watch.hear().unwrap_or(Step::Nothing);
+                        self.on_step(step, events);
+                    }
+                    if signal {
+                        self.on_signal(signals, events)?;
+                    }
+                }
+            }
+        }
+        self.hear_out(events);
+        self.wait_for_the_rest(signals, events)?;
+        self.conclude(events)
+    }
+
+    fn on_step(&mut self, step: Step, events: Events<'_>) {
+        match (step, self.phase) {
+            (Step::SetUp, Phase::SettingUp) => {
+                self.phase = Phase::Running;
+                if !self.watch.awaits_ready() {
+                    // Told before the worker runs, so that its output comes after it.
+                    events(Event::Done);
+                }
+                self.watch.worker_runs();
+                // It fails only if the daemon has died just now.
+                let _ = self.watch.starter.reply(Reply::Go);
+            }
+            (Step::Ready, Phase::SettingUp | Phase::Running) => {
+                self.phase = Phase::Settled;
+                if self.watch.awaits_ready() {
+                    events(Event::Done);
+                }
+                self.launch.announce(&self.watch);
+            }
+            (Step::Failed(failure), Phase::SettingUp | Phase::Running) => {
+                self.phase = Phase::Settled;
+                if matches!(failure, Failure::TimedOut(_)) {
+                    process::kill_child(self.daemon, Signal::TERM);
+                }
+                self.failure = Some(failure);
+            }
+            (Step::SetUp | Step::Ready | Step::Failed(_) | Step::Nothing, _) => {}
+        }
+    }
+
+    /// What the daemon said last may be unread when it is dead.
+    fn hear_out(&mut self, events: Events<'_>) {
+        while let Some(talk) = self.watch.talk() {
+            match wait_readable([Some(talk)], deadline_in(Duration::ZERO)) {
+                Ok([true]) => {
+                    let step = self.watch.hear().unwrap_or(Step::Nothing);
+                    self.on_step(step, events);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn on_signal(&mut self, signals: &Signals, events: Events<'_>) -> Result<(), Error> {
+        let Ok(Arrival { signal, sender }) = signals.next() else {
+            return Ok(());
+        };
+        if signal == Signal::CHLD {
+            return self.bury();
+        }
+        // What the daemon's own side sent does not go back to it.
+        if self.status.is_some() || sender == Sender::Process(Some(self.daemon)) {
+            return Ok(());
+        }
+        if FORWARDED.contains(&signal) {
+            events(Event::Forwarding(signal));
+        }
+        process::kill_child(self.daemon, signal);
+        if signal == Signal::TSTP {
+            stop_self();
+        }
+        Ok(())
+    }
+
+    /// Collects those of our children that have ended.
+    fn bury(&mut self) -> Result<(), Error> {
+        while let Some((pid, status)) = process::try_wait(self.family())
+            .map_err(|error| Error::system("cannot wait for the daemon", error))?
+        {
+            if pid == self.daemon {
+                self.status = Some(status);
+            }
+        }
+        Ok(())
+    }
+
+    /// PID 1 buries everybody; anybody else the daemon's process group, orphans of it included,
+    /// who become our children.
+    fn family(&self) -> Children {
+        match Pid::current().get() {
+            1 => Children::Any,
+            _ => Children::Group(process::group()),
+        }
+    }
+
+    /// Waits until nobody of the process group is left but us. As PID 1, leaving is what ends them.
+    fn wait_for_the_rest(&mut self, signals: &Signals, events: Events<'_>) -> Result<(), Error> {
+        if Pid::current().get() == 1 {
+            return Ok(());
+        }
+        let cannot = |error| Error::system("cannot wait for the process group", error);
+        loop {
+            self.bury()?;
+            let Some(other) = self.another_member().map_err(cannot)? else {
+                return Ok(());
+            };
+            // It may be gone, or a child of ours that has ended since: the next round tells.
+            let Ok(handle) = PidFd::open(other) else {
+                continue;
+            };
+            let ready = wait_readable([Some(signals.as_fd()), Some(handle.as_fd())], None);
+            if ready.map_err(cannot)?[0]
+                && let Ok(Arrival { signal, .. }) = signals.next()
+                && FORWARDED.contains(&signal)
+            {
+                events(Event::Forwarding(signal));
+                let _ = handle.send(signal);
+            }
+        }
+    }
+
+    /// A living process of the daemon's group other than this one. Where this process does not
+    /// lead the group, it shares it with strangers (a script, a pipeline), and only its own
+    /// descendants count.
+    fn another_member(&self) -> io::Result<Option<Pid>> {
+        let me = Pid::current();
+        let group = process::group();
+        let members = proc::group(group.get())?;
+        let is_ours =
+            |stat: &proc::Stat| group == me || proc::is_descendant(stat, me).unwrap_or(false);
+        Ok(members
+            .iter()
+            .find(|stat| stat.pid != me && !stat.is_dead() && is_ours(stat))
+            .map(|stat| stat.pid))
+    }
+
+    fn conclude(&mut self, events: Events<'_>) -> Result<Outcome, Error> {
+        if let Some(pid_file) = &self.launch.pid_file {
+            // After a SIGKILL, or of a daemon that has not the privileges to do it.
+            let _ = pid_file.remove();
+        }
+        let (Some(status), true) = (self.status, self.failure.is_none()) else {
+            let failure = self.failure.take().unwrap_or(Failure::Death);
+            return Err(self.watch.explain(failure, self.status));
+        };
+        if self.phase == Phase::SettingUp {
+            return Err(self.watch.explain(Failure::Death, Some(status)));
+        }
+        if let Some(words) = self.watch.last_words() {
+            events(Event::LastWords(words));
+        }
+        events(Event::AllGone);
+        Ok(Outcome::Ended { status })
+    }
+}

@@ -1,0 +1,89 @@
+//! The process between `start` and a daemon that detaches: the first of the two forks.
+//!
+//! It leads the new session until the daemon is started, and is the daemon's parent, whom the
+//! kernel tells how it died. When the start is over it goes, and the daemon is PID 1's.
+
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::startup::{Newborn, Report};
+use crate::sys::fd::{read_byte, wait_readable, write_byte};
+use crate::sys::process::{self, Children, Fork, Pid, PidFd, SingleThreaded, exit_now};
+use crate::sys::signal::{Signal, Signals};
+
+use super::birth::Birth;
+
+/// Runs in the first child. `leash` comes to its end when the start does.
+pub(super) fn run(birth: Option<Birth>, leash: OwnedFd, proof: SingleThreaded) -> ! {
+    let Some(birth) = birth else {
+        exit_now(1);
+    };
+    let fail = |newborn: &Newborn, what: &str, error: std::io::Error| -> ! {
+        let text = format!("cannot {what}: {}", crate::error::reason(&error));
+        let _ = newborn.report(&Report::Failed(text));
+        exit_now(1)
+    };
+    if let Err(error) = process::new_session() {
+        fail(&birth.newborn, "make a session", error);
+    }
+    match process::fork(proof) {
+        Ok(Fork::Child) => {
+            drop(leash);
+            birth.live()
+        }
+        Ok(Fork::Parent(daemon)) => guard(daemon, &birth.newborn, &leash),
+        Err(error) => fail(&birth.newborn, "fork", error),
+    }
+}
+
+/// What the command `start` asks the guardian to do to the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Terminate,
+    Kill,
+}
+
+impl Order {
+    pub(super) fn give(self, leash: &OwnedFd) {
+        let byte = match self {
+            Self::Terminate => b'T',
+            Self::Kill => b'K',
+        };
+        // It fails only when the guardian is dead.
+        let _ = write_byte(leash.as_fd(), byte);
+    }
+}
+
+fn guard(daemon: Pid, newborn: &Newborn, leash: &OwnedFd) -> ! {
+    // The daemon says the same, unless it is killed before it can.
+    let _ = newborn.report(&Report::Born(daemon));
+    // The death of a child shows on a pidfd, and where there are none (a seccomp filter) by signal.
+    let handle = PidFd::open(daemon).ok();
+    let signals = match handle {
+        Some(_) => None,
+        None => Signals::register(&[Signal::CHLD]).ok(),
+    };
+    let sign = handle.as_ref().map(AsFd::as_fd).or(signals.as_ref().map(AsFd::as_fd));
+    while !process::has_ended(daemon) {
+        let Ok([dead, order]) = wait_readable([sign, Some(leash.as_fd())], None) else {
+            exit_now(1)
+        };
+        if order {
+            let signal = match read_byte(leash.as_fd()) {
+                Ok(Some(b'T')) => Signal::TERM,
+                Ok(Some(_)) => Signal::KILL,
+                Ok(None) | Err(_) => exit_now(0),
+            };
+            process::kill_child(daemon, signal);
+        } else if dead && let Some(signals) = &signals {
+            let _ = signals.next();
+        }
+    }
+    // While the daemon is unburied its number, which is its group's, cannot be anybody else's.
+    process::kill_group(daemon);
+    if let Ok(Some((_, status))) = process::wait(Children::One(daemon)) {
+        let _ = newborn.report(&Report::Died(status));
+    }
+    exit_now(0)
+}

@@ -1,0 +1,107 @@
+//! What can be done with a daemon, a file each: a definition goes in, an outcome comes out.
+//!
+//! Nothing here prints. Whoever wants to show how an action goes on gets [`Event`]s.
+
+#![forbid(unsafe_code)]
+
+mod birth;
+mod foreground;
+mod guardian;
+mod restart;
+mod sentry;
+mod start;
+mod status;
+mod stop;
+mod watch;
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::sys::process::Pid;
+use crate::sys::signal::Signal;
+
+pub(crate) use birth::Hooks;
+pub(crate) use restart::restart;
+pub(crate) use start::{Subject, start};
+pub use status::Status;
+pub(crate) use status::status;
+pub(crate) use stop::stop;
+
+/// How to start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Stay in the foreground, whatever the definition says.
+    pub foreground: bool,
+}
+
+/// How to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stop {
+    /// How long to wait for the end; the definition's time-out by default.
+    pub timeout: Option<Duration>,
+    /// Kill the daemon if it has not ended by then.
+    pub force: bool,
+}
+
+/// What an action has come to when it has not failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The daemon has been started and is running.
+    Started {
+        /// Its PID.
+        pid: Pid,
+    },
+    /// It was running already.
+    AlreadyRunning {
+        /// Its PID.
+        pid: Pid,
+    },
+    /// It ran in the foreground and has ended like this.
+    Ended {
+        /// The wait status of the worker's process.
+        status: ExitStatus,
+    },
+    /// It has ended, as asked.
+    Stopped {
+        /// The PID that it had.
+        pid: Pid,
+    },
+    /// It did not end when asked and was killed.
+    Killed {
+        /// The PID that it had.
+        pid: Pid,
+    },
+    /// It was not running.
+    NotRunning,
+}
+
+/// Something worth telling while an action goes on.
+pub(crate) enum Event<'a> {
+    /// This begins now.
+    Begin(Verb),
+    /// What was begun is done.
+    Done,
+    /// What was begun has failed, and something else comes next.
+    Failed(&'a Error),
+    /// Something is odd, or there is nothing to do.
+    Warning(String),
+    /// The foreground process passes this signal on.
+    Forwarding(Signal),
+    /// What the worker said at its end in the foreground.
+    LastWords(&'a str),
+    /// Everything that the foreground process waited for has ended.
+    AllGone,
+}
+
+/// What an action does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Start,
+    Stop,
+    Kill,
+}
+
+/// Where events go.
+pub(crate) type Events<'a> = &'a mut dyn FnMut(Event<'_>);

@@ -1,0 +1,22 @@
+//! `restart`: `stop`, then `start`.
+
+#![forbid(unsafe_code)]
+
+use crate::config::Settings;
+use crate::error::Error;
+
+use super::{Events, Outcome, Start, Stop, Subject, start, stop};
+
+/// A daemon that does not stop is not started again; one that was not running is started.
+pub(crate) fn restart(
+    settings: &Settings,
+    subject: &Subject,
+    how_to_stop: Stop,
+    how_to_start: Start,
+    events: Events<'_>,
+) -> Result<Outcome, Error> {
+    // Better to hear of a wrong definition while the old daemon still runs.
+    settings.validate()?;
+    stop(settings, how_to_stop, events)?;
+    start(settings, subject, how_to_start, events)
+}

@@ -1,0 +1,145 @@
+//! The library's one thread in a daemon: it sleeps until a signal comes, the command `start` has
+//! something to say, or a child writes to a standard error that nobody reads any more.
+
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use crate::shutdown::{End, Lifecycle};
+use crate::startup::{Newborn, Reply, Report};
+use crate::sys::fd::{Stream, read_available, redirect, wait_readable};
+use crate::sys::hooks::forget_in_forked_children;
+use crate::sys::signal::Signals;
+
+/// The daemon's connection to the command `start`, for as long as there is one.
+pub(super) struct Link {
+    newborn: Mutex<Option<Arc<Newborn>>>,
+    ready: AtomicBool,
+    go: (Mutex<bool>, Condvar),
+}
+
+impl Link {
+    pub(super) fn new(newborn: Newborn) -> Self {
+        Self {
+            newborn: Mutex::new(Some(Arc::new(newborn))),
+            ready: AtomicBool::new(false),
+            go: (Mutex::new(false), Condvar::new()),
+        }
+    }
+
+    pub(super) fn newborn(&self) -> Option<Arc<Newborn>> {
+        self.newborn.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reports, if anybody is still there. That nobody is shows elsewhere, as the end of file.
+    pub(super) fn tell(&self, report: &Report) {
+        if let Some(newborn) = self.newborn() {
+            let _ = newborn.report(report);
+        }
+    }
+
+    /// The worker's `ready()`.
+    pub(super) fn ready(&self) {
+        if !self.ready.swap(true, Ordering::SeqCst) {
+            self.tell(&Report::Ready);
+        }
+    }
+
+    /// Waits until the worker may run: in the foreground, until the parent has said its words.
+    pub(super) fn wait_for_go(&self) {
+        let (go, changed) = &self.go;
+        let go = go.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(changed.wait_while(go, |go| !*go));
+    }
+
+    fn go(&self) {
+        let (go, changed) = &self.go;
+        *go.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        changed.notify_all();
+    }
+
+    fn close(&self) {
+        let mut newborn = self.newborn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newborn) = newborn.take() {
+            forget_in_forked_children(newborn.as_fd().as_raw_fd());
+        }
+    }
+}
+
+pub(super) struct Sentry {
+    pub(super) lifecycle: Arc<Lifecycle>,
+    pub(super) signals: Signals,
+    pub(super) link: Arc<Link>,
+    /// The reading end of the pipe that standard error goes to while the start is watched, and the
+    /// null device for afterwards.
+    pub(super) errors: Option<(OwnedFd, OwnedFd)>,
+    pub(super) foreground: bool,
+}
+
+impl Sentry {
+    /// Serves until the process ends.
+    pub(super) fn watch(mut self) {
+        let mut newborn = self.link.newborn();
+        let mut draining = false;
+        loop {
+            let errors = self.errors.as_ref().filter(|_| draining).map(|(read, _)| read.as_fd());
+            let talk = newborn.as_ref().map(|newborn| newborn.as_fd());
+            let ready = wait_readable([Some(self.signals.as_fd()), talk, errors], None);
+            let Ok([signal, talk, errors]) = ready else {
+                // poll(2) without memory: without this thread the daemon cannot end properly, so
+                // it does so while it can.
+                self.lifecycle.finish(&End::of_message("out of memory"));
+            };
+            if signal && let Ok(arrival) = self.signals.next() {
+                self.lifecycle.on_signal(arrival);
+            }
+            if talk && let Some(open) = &newborn {
+                match open.receive() {
+                    Ok(Some(Reply::Go)) => self.link.go(),
+                    Ok(Some(Reply::Accepted)) => {
+                        draining = true;
+                        self.silence();
+                        if !self.foreground {
+                            newborn = None;
+                            self.link.close();
+                        }
+                    }
+                    // The command `start` was killed, or gave up: there must be no daemon then.
+                    Ok(None) | Err(_) => {
+                        newborn = None;
+                        let end = End::of_message("the command that was starting it has ended");
+                        self.lifecycle.finish_elsewhere(end);
+                    }
+                }
+            }
+            if errors {
+                self.drain();
+            }
+        }
+    }
+
+    /// Sends standard error to the null device from now on, unless the worker has sent it
+    /// elsewhere already.
+    fn silence(&self) {
+        if let Some((read, null)) = &self.errors
+            && crate::sys::fd::is_pipe_of(Stream::Error, read.as_fd())
+        {
+            // dup2(2) over an open descriptor fails only when interrupted, which is retried.
+            let _ = redirect(Stream::Error, null.as_fd());
+        }
+    }
+
+    /// Reads and forgets what children still write to their inherited standard error. Without a
+    /// reader, their next line would kill them.
+    fn drain(&mut self) {
+        let mut buffer = [0; 4096];
+        if let Some((read, _)) = &self.errors
+            && !matches!(read_available(read.as_fd(), &mut buffer), Ok(Some(_)))
+        {
+            forget_in_forked_children(read.as_raw_fd());
+            self.errors = None;
+        }
+    }
+}

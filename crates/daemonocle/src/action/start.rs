@@ -1,0 +1,184 @@
+//! `start`: claims the PID file, makes the daemon, and watches it until the outcome is certain.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::{Config, Detach, Settings};
+use crate::error::{Error, Kind};
+use crate::pid_file::{Claim, PidFile};
+use crate::startup::{Newborn, Reply, channel};
+use crate::sys::fd::{dev_null, ensure_standard_streams, is_socket, pipe};
+use crate::sys::proc;
+use crate::sys::process::{self, Children, Fork, Pid, SingleThreaded};
+use crate::worker::Worker;
+
+use super::birth::{Birth, ErrorPipe, Hooks, Place};
+use super::watch::Watch;
+use super::{Event, Events, Outcome, Start, Verb, foreground, guardian};
+
+/// What is started: only the new process takes the worker and the hooks out, so that the caller
+/// has them still and may start again.
+pub(crate) struct Subject {
+    pub(crate) worker: Mutex<Option<Worker>>,
+    pub(crate) hooks: Mutex<Hooks>,
+}
+
+pub(crate) fn start(
+    settings: &Settings,
+    subject: &Subject,
+    start: Start,
+    events: Events<'_>,
+) -> Result<Outcome, Error> {
+    let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
+    if subject.worker.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        let name = &settings.name;
+        return Err(Error::definition(format!("no worker is defined for {name}")));
+    }
+    let config = Arc::new(settings.validate()?);
+    let proof = SingleThreaded::check().map_err(too_many_threads)?;
+    ensure_standard_streams().map_err(|error| cannot("open /dev/null", error))?;
+    let in_foreground = start.foreground || !is_detaching(settings.detach);
+
+    let claim = match &config.location {
+        None => None,
+        Some(location) => {
+            Some(PidFile::claim(location, settings.umask, config.owner(), config.patience())?)
+        }
+    };
+    let pid_file = match claim {
+        Some(Claim::Running(pid)) => {
+            let name = &settings.name;
+            events(Event::Warning(format!("{name} already running with PID {pid}")));
+            return Ok(Outcome::AlreadyRunning { pid });
+        }
+        Some(Claim::Ours { file, broken }) => {
+            if broken && let Some(path) = config.pid_file() {
+                let path = path.display();
+                events(Event::Warning(format!("Empty or broken PID file {path}; replacing it")));
+            }
+            Some(Arc::new(file))
+        }
+        None => None,
+    };
+
+    events(Event::Begin(Verb::Start));
+    let launch = Launch { config, pid_file, proof };
+    let result = if in_foreground {
+        foreground::run(&launch, subject, events)
+    } else {
+        launch.detached(subject, events)
+    };
+    if result.is_err() {
+        launch.clear_away();
+    }
+    result
+}
+
+fn too_many_threads(count: u32) -> Error {
+    let count = match count {
+        0 => "several".to_owned(),
+        count => count.to_string(),
+    };
+    Error::new(
+        Kind::System,
+        format!(
+            "cannot start from a process that has {count} threads, because fork(2) copies only one: \
+             start threads and runtimes inside the worker (for tokio: run_async)"
+        ),
+    )
+}
+
+fn is_detaching(detach: Detach) -> bool {
+    match detach {
+        Detach::Always => true,
+        Detach::Never => false,
+        Detach::Auto => {
+            let is_first = Pid::current().get() == 1;
+            let by_first = process::parent().is_some_and(|parent| parent.get() == 1)
+                && std::env::var_os("PIDFILE").is_none()
+                && !proc::is_in_container();
+            !is_first && !by_first && !is_socket(io::stdin().as_fd())
+        }
+    }
+}
+
+/// A start under way, on the side of the command.
+pub(super) struct Launch {
+    pub(super) config: Arc<Config>,
+    pub(super) pid_file: Option<Arc<PidFile>>,
+    pub(super) proof: SingleThreaded,
+}
+
+impl Launch {
+    fn detached(&self, subject: &Subject, events: Events<'_>) -> Result<Outcome, Error> {
+        let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
+        let null = dev_null().map_err(|error| cannot("open /dev/null", error))?;
+        let (starter, newborn) = channel().map_err(|error| cannot("make a channel", error))?;
+        let errors = match self.config.stderr_file() {
+            Some(_) => None,
+            None => {
+                let (read, write) = pipe().map_err(|error| cannot("make a pipe", error))?;
+                Some(ErrorPipe { read, write })
+            }
+        };
+        // Open for as long as this start goes on; its end tells the guardian to leave.
+        let (leash, hold) = pipe().map_err(|error| cannot("make a pipe", error))?;
+
+        process::flush_streams();
+        let guardian = match process::fork(self.proof).map_err(|error| cannot("fork", error))? {
+            Fork::Child => {
+                drop((starter, hold));
+                let place = Place::Background { null, errors };
+                guardian::run(self.birth(subject, newborn, place), leash, self.proof)
+            }
+            Fork::Parent(pid) => pid,
+        };
+        drop((newborn, leash));
+        let errors = errors.map(|pipe| pipe.read);
+        let mut watch = Watch::new(&self.config, starter, errors, guardian);
+        let result = watch.until_certain();
+        match result {
+            Ok(_) => self.announce(&watch),
+            Err(_) => watch.put_down(|order| order.give(&hold)),
+        }
+        drop(hold);
+        // Once it is gone the daemon belongs to PID 1, as everybody expects of it.
+        let _ = process::wait(Children::One(guardian));
+        let pid = result.map_err(|failure| watch.explain(failure, None))?;
+        events(Event::Done);
+        Ok(Outcome::Started { pid })
+    }
+
+    pub(super) fn birth(&self, subject: &Subject, newborn: Newborn, place: Place) -> Option<Birth> {
+        let mut hooks = subject.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        let hooks = Hooks { start: hooks.start.take(), shutdown: hooks.shutdown.take() };
+        let worker = subject.worker.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(Birth {
+            config: Arc::clone(&self.config),
+            worker,
+            hooks,
+            pid_file: self.pid_file.clone(),
+            newborn,
+            place,
+        })
+    }
+
+    /// The start has succeeded: tells those who wait for it, and the daemon itself.
+    pub(super) fn announce(&self, watch: &Watch) {
+        if let Some(pid_file) = &self.pid_file {
+            pid_file.end_startup();
+        }
+        // It fails only if the daemon has died just now.
+        let _ = watch.starter.reply(Reply::Accepted);
+    }
+
+    fn clear_away(&self) {
+        if let Some(pid_file) = &self.pid_file {
+            // The error to be told is why the start failed; a PID file that stays blocks nobody.
+            let _ = pid_file.remove();
+        }
+    }
+}

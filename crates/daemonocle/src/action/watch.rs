@@ -1,0 +1,280 @@
+//! Watching a new daemon come up, until the outcome is certain.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::Write as _;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Startup};
+use crate::error::{Error, Kind};
+use crate::startup::{Report, Starter};
+use crate::sys::fd::{deadline_in, read_available, wait_readable};
+use crate::sys::process::{Pid, PidFd};
+use crate::sys::signal::Signal;
+
+use super::guardian::Order;
+
+/// Watches a new daemon come up.
+pub(super) struct Watch {
+    pub(super) starter: Starter,
+    startup: Startup,
+    /// How long a daemon that was told to end may take.
+    patience: Duration,
+    errors: Option<OwnedFd>,
+    /// What the daemon has written to standard error: the last 64 KiB.
+    output: Vec<u8>,
+    /// Our own child: the guardian of a daemon, or in the foreground the daemon.
+    child: Option<PidFd>,
+    daemon: Option<Pid>,
+    deadline: Option<Instant>,
+    /// Whether the channel may still bring something.
+    listening: bool,
+    last_words: Option<String>,
+    died: Option<ExitStatus>,
+}
+
+/// Why a start has failed.
+pub(super) enum Failure {
+    /// A step of the set-up did, with this error.
+    SetUp(String),
+    /// The daemon has died.
+    Death,
+    /// It was not ready in time.
+    TimedOut(Duration),
+    /// Something is wrong on our side.
+    System(&'static str, io::Error),
+}
+
+/// What [`Watch::step`] has seen.
+pub(super) enum Step {
+    SetUp,
+    Ready,
+    Failed(Failure),
+    Nothing,
+}
+
+impl Watch {
+    pub(super) fn new(
+        config: &Config,
+        starter: Starter,
+        errors: Option<OwnedFd>,
+        child: Pid,
+    ) -> Self {
+        let settings = config.settings();
+        let deadline = match settings.startup {
+            Startup::Ready(limit) => deadline_in(limit),
+            // The clock starts with the worker.
+            Startup::Alive(_) => None,
+        };
+        Self {
+            starter,
+            startup: settings.startup,
+            patience: settings.stop_timeout,
+            errors,
+            output: Vec::new(),
+            // Our own child, not yet waited for: the number is his. Where there are no pidfds,
+            // the end of the channel tells of a death.
+            child: PidFd::open(child).ok(),
+            daemon: None,
+            deadline,
+            listening: true,
+            last_words: None,
+            died: None,
+        }
+    }
+
+    /// Waits until the daemon has started, or certainly will not.
+    pub(super) fn until_certain(&mut self) -> Result<Pid, Failure> {
+        loop {
+            match (self.step()?, self.daemon) {
+                (Step::Ready, Some(pid)) => return Ok(pid),
+                (Step::Failed(failure), _) => return Err(failure),
+                (Step::SetUp, _) => self.worker_runs(),
+                (Step::Ready | Step::Nothing, _) => {}
+            }
+        }
+    }
+
+    /// From now on the rule of one second counts, where there is no other.
+    pub(super) fn worker_runs(&mut self) {
+        if let Startup::Alive(limit) = self.startup {
+            self.deadline = deadline_in(limit);
+        }
+    }
+
+    /// Waits for the next thing to happen.
+    fn step(&mut self) -> Result<Step, Failure> {
+        let talk = self.listening.then(|| self.starter.as_fd());
+        let errors = self.errors.as_ref().map(AsFd::as_fd);
+        let child = self.child.as_ref().map(AsFd::as_fd);
+        let ready = wait_readable([talk, errors, child], self.deadline)
+            .map_err(|error| Failure::System("wait for the daemon", error))?;
+        if ready == [false; 3] {
+            return Ok(self.on_deadline());
+        }
+        let [talk, errors, child] = ready;
+        if errors {
+            self.read_errors();
+        }
+        if talk {
+            return self.hear();
+        }
+        if child {
+            self.child = None;
+            return Ok(Step::Failed(Failure::Death));
+        }
+        Ok(Step::Nothing)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether only `ready()` makes this start a success.
+    pub(super) fn awaits_ready(&self) -> bool {
+        matches!(self.startup, Startup::Ready(_))
+    }
+
+    /// What the channel is to be waited for on; `None` when it is at its end.
+    pub(super) fn talk(&self) -> Option<BorrowedFd<'_>> {
+        self.listening.then(|| self.starter.as_fd())
+    }
+
+    /// What the worker said when it ended, if it had anything to say.
+    pub(super) fn last_words(&self) -> Option<&str> {
+        self.last_words.as_deref().filter(|words| !words.is_empty())
+    }
+
+    pub(super) fn on_deadline(&self) -> Step {
+        match self.startup {
+            Startup::Alive(_) => Step::Ready,
+            Startup::Ready(limit) => Step::Failed(Failure::TimedOut(limit)),
+        }
+    }
+
+    /// Takes the next report.
+    pub(super) fn hear(&mut self) -> Result<Step, Failure> {
+        let report = self.starter.receive();
+        Ok(match report.map_err(|error| Failure::System("hear the daemon", error))? {
+            Some(Report::Born(pid)) => {
+                self.daemon = Some(pid);
+                Step::Nothing
+            }
+            Some(Report::SetUp) => Step::SetUp,
+            Some(Report::Ready) => Step::Ready,
+            Some(Report::Failed(why)) => Step::Failed(Failure::SetUp(why)),
+            Some(Report::Ended(words)) => {
+                self.last_words = Some(words);
+                Step::Nothing
+            }
+            Some(Report::Died(status)) => {
+                self.died = Some(status);
+                Step::Failed(Failure::Death)
+            }
+            None => {
+                self.listening = false;
+                // Nobody is left who could say anything.
+                if self.child.is_none() { Step::Failed(Failure::Death) } else { Step::Nothing }
+            }
+        })
+    }
+
+    fn read_errors(&mut self) {
+        const MOST: usize = 64 * 1024;
+        let mut buffer = [0; 4096];
+        if let Some(errors) = &self.errors {
+            match read_available(errors.as_fd(), &mut buffer) {
+                Ok(Some(count)) => self.output.extend_from_slice(&buffer[..count]),
+                Ok(None) | Err(_) => self.errors = None,
+            }
+        }
+        if self.output.len() > MOST {
+            self.output.drain(..self.output.len() - MOST);
+        }
+    }
+
+    /// Sees to it that nothing is left of a daemon whose start has failed.
+    pub(super) fn put_down(&mut self, order: impl Fn(Order)) {
+        /// Ample for a process that was killed to be gone.
+        const DYING: Duration = Duration::from_secs(5);
+        if !self.is_over() {
+            order(Order::Terminate);
+            self.wait_for_death(deadline_in(self.patience));
+        }
+        if !self.is_over() {
+            order(Order::Kill);
+            self.wait_for_death(deadline_in(DYING));
+        }
+        // What it wrote last may still be in the pipe.
+        let mut before = usize::MAX;
+        while self.errors.is_some() && self.output.len() != before {
+            before = self.output.len();
+            self.read_errors();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.died.is_some() || !self.listening
+    }
+
+    /// Listens until the guardian has told of the daemon's death, or both are dead.
+    fn wait_for_death(&mut self, deadline: Option<Instant>) {
+        while !self.is_over() {
+            let talk = Some(self.starter.as_fd());
+            let errors = self.errors.as_ref().map(AsFd::as_fd);
+            match wait_readable([talk, errors], deadline) {
+                Ok([false, false]) | Err(_) => return,
+                Ok([talk, errors]) => {
+                    if errors {
+                        self.read_errors();
+                    }
+                    if talk && self.hear().is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The error to tell.
+    pub(super) fn explain(&mut self, failure: Failure, died: Option<ExitStatus>) -> Error {
+        let error = match failure {
+            Failure::SetUp(why) => Error::new(Kind::Start, why),
+            Failure::Death => {
+                let words = self.last_words.take().unwrap_or_default();
+                death(died.or(self.died), &words)
+            }
+            Failure::TimedOut(limit) => Error::new(
+                Kind::TimedOut,
+                format!("Timed out: the daemon was not ready within {limit:?}"),
+            ),
+            Failure::System(what, error) => Error::system(format!("cannot {what}"), error),
+        };
+        error.with_output(std::mem::take(&mut self.output))
+    }
+}
+
+/// A death while starting, as an error.
+fn death(status: Option<ExitStatus>, words: &str) -> Error {
+    let signal = status.and_then(|status| status.signal()).and_then(Signal::new);
+    let (mut message, code) = match (signal, status.and_then(|status| status.code())) {
+        (Some(signal), _) => {
+            let code = signal.exit_code();
+            (format!("Child exited immediately with exit code {code}: {signal}"), code)
+        }
+        // A daemon that is gone has not been started, whatever its exit code says.
+        (None, Some(0)) => ("Child exited immediately with exit code 0".to_owned(), 1),
+        (None, Some(code)) => {
+            (format!("Child exited immediately with exit code {code}"), (code & 0xff) as u8)
+        }
+        (None, None) => ("Child died immediately, and nobody saw how".to_owned(), 1),
+    };
+    if !words.is_empty() {
+        let _ = write!(message, ": {words}");
+    }
+    Error::new(Kind::Start, message).with_exit_code(code)
+}

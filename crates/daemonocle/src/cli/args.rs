@@ -1,0 +1,178 @@
+//! The arguments, by clap.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
+
+use crate::action::{Start, Stop};
+
+/// The actions as subcommands: a program of its own, or flattened into a larger one.
+///
+/// `O` are the worker's own options, accepted by `start` and `restart`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action<O = NoOptions> {
+    /// Start the daemon.
+    Start {
+        /// How.
+        how: Start,
+        /// The worker's options.
+        options: O,
+    },
+    /// Stop the daemon.
+    Stop {
+        /// How.
+        how: Stop,
+    },
+    /// Stop then start the daemon.
+    Restart {
+        /// How to stop it.
+        stop: Stop,
+        /// How to start it.
+        start: Start,
+        /// The worker's options.
+        options: O,
+    },
+    /// Get the status of the daemon.
+    Status {
+        /// In what form.
+        format: Format,
+    },
+}
+
+/// The form of a status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A line to read.
+    #[default]
+    Text,
+    /// A line of JSON, its keys sorted.
+    Json,
+}
+
+/// A worker without options of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoOptions;
+
+impl FromArgMatches for NoOptions {
+    fn from_arg_matches(_: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, _: &ArgMatches) -> Result<(), clap::Error> {
+        Ok(())
+    }
+}
+
+impl Args for NoOptions {
+    fn augment_args(command: Command) -> Command {
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        command
+    }
+}
+
+impl<O: Args> Subcommand for Action<O> {
+    fn augment_subcommands(command: Command) -> Command {
+        let debug = || flag("debug", "Do NOT detach and run in the background.");
+        let force = || flag("force", "Kill the daemon forcefully after the timeout.");
+        let start = Command::new("start").about("Start the daemon.").arg(debug());
+        let stop = Command::new("stop").about("Stop the daemon.").arg(timeout()).arg(force());
+        let restart = Command::new("restart")
+            .about("Stop then start the daemon.")
+            .arg(timeout())
+            .arg(force())
+            .arg(debug());
+        let status = Command::new("status")
+            .about("Get the status of the daemon.")
+            .arg(flag("json", "Show the status in JSON format."));
+        command
+            .subcommand(O::augment_args(start))
+            .subcommand(stop)
+            .subcommand(O::augment_args(restart))
+            .subcommand(status)
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        matches!(name, "start" | "stop" | "restart" | "status")
+    }
+}
+
+impl<O: Args> FromArgMatches for Action<O> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand() {
+            Some(("start", matches)) => {
+                Ok(Self::Start { how: start(matches), options: O::from_arg_matches(matches)? })
+            }
+            Some(("stop", matches)) => Ok(Self::Stop { how: stop(matches) }),
+            Some(("restart", matches)) => Ok(Self::Restart {
+                stop: stop(matches),
+                start: start(matches),
+                options: O::from_arg_matches(matches)?,
+            }),
+            Some(("status", matches)) => {
+                let format = if matches.get_flag("json") { Format::Json } else { Format::Text };
+                Ok(Self::Status { format })
+            }
+            _ => Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand)),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn timeout() -> Arg {
+    Arg::new("timeout").long("timeout").value_name("SECONDS").value_parser(seconds).help(
+        "Number of seconds to wait for the daemon to stop. Overrides \"stop_timeout\" from daemon \
+         definition.",
+    )
+}
+
+/// A number of seconds, fractions allowed.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| "a number of seconds is neither negative nor endless".to_owned())
+}
+
+fn start(matches: &ArgMatches) -> Start {
+    Start { foreground: matches.get_flag("debug") }
+}
+
+fn stop(matches: &ArgMatches) -> Stop {
+    Stop { timeout: matches.get_one("timeout").copied(), force: matches.get_flag("force") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_may_have_fractions_and_nothing_else() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds("0"), Ok(Duration::ZERO));
+        for bad in ["", "x", "-1", "inf", "NaN", "1s", "1e300"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        Action::<NoOptions>::augment_subcommands(Command::new("x")).debug_assert();
+    }
+}

@@ -1,0 +1,9 @@
+//! The command line: arguments in, text and exit code out.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod render;
+mod run;
+
+pub use args::{Action, NoOptions};

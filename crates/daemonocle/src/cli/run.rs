@@ -1,0 +1,172 @@
+//! From the arguments of the process to its exit code.
+
+#![forbid(unsafe_code)]
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus};
+
+use clap::{Args, Command, FromArgMatches, Subcommand};
+
+use crate::action::Outcome;
+use crate::context::Context;
+use crate::daemon::Daemon;
+use crate::error::{Error, Result};
+use crate::sys::process::forbid_core_dumps;
+use crate::sys::signal::{Signal, die_by};
+
+use super::args::{Action, Format, NoOptions};
+use super::render::{self, Teller};
+
+/// The exit code for wrong arguments, as clap and most shells have it.
+const USAGE: u8 = 2;
+
+impl Daemon {
+    /// Runs the command line: `start`, `stop`, `restart` or `status`, with the arguments of the
+    /// process. The result is for `main` to return.
+    ///
+    /// In the foreground a worker that a signal has ended ends this process by the same signal.
+    pub fn run(self, worker: impl FnOnce(&Context) -> Result + Send + 'static) -> ExitCode {
+        self.run_with(|context, NoOptions| worker(context))
+    }
+
+    /// As [`run`](Self::run), with options of the worker's own, which `start` and `restart`
+    /// accept: any `clap::Args`.
+    ///
+    /// ```no_run
+    /// #[derive(clap::Args)]
+    /// struct Options {
+    ///     /// Where to listen.
+    ///     #[arg(long, default_value_t = 7777)]
+    ///     port: u16,
+    /// }
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     daemonocle::Daemon::new("example").run_with(|ctx, options: Options| {
+    ///         let listener = std::net::TcpListener::bind(("127.0.0.1", options.port))?;
+    ///         ctx.ready();
+    ///         ctx.shutdown().wait();
+    ///         Ok(drop(listener))
+    ///     })
+    /// }
+    /// ```
+    pub fn run_with<O, W>(self, worker: W) -> ExitCode
+    where
+        O: Args + Send + 'static,
+        W: FnOnce(&Context, O) -> Result + Send + 'static,
+    {
+        let action = match self.parse::<O>() {
+            Ok(action) => action,
+            Err(code) => return code,
+        };
+        let (action, options) = action.split();
+        match options {
+            Some(options) => self.worker(move |context| worker(context, options)),
+            None => self,
+        }
+        .act(action)
+    }
+
+    /// As [`run`](Self::run), with an asynchronous worker in a tokio runtime that is made in the
+    /// daemon.
+    #[cfg(feature = "tokio")]
+    pub fn run_async<F>(self, worker: F) -> ExitCode
+    where
+        F: AsyncFnOnce(Context) -> Result + Send + 'static,
+    {
+        match self.parse::<NoOptions>() {
+            Ok(action) => self.async_worker(worker).act(action),
+            Err(code) => code,
+        }
+    }
+
+    /// Does what has been parsed, prints it, and gives the exit code.
+    pub fn act(&self, action: Action) -> ExitCode {
+        let name = self.settings().name.clone();
+        let mut teller = Teller::new(&name);
+        let result = match action {
+            Action::Start { how, .. } => self.start_telling(&how, &mut |event| teller.event(event)),
+            Action::Stop { how } => self.stop_telling(&how, &mut |event| teller.event(event)),
+            Action::Restart { stop, start, .. } => {
+                self.restart_telling(&stop, &start, &mut |event| teller.event(event))
+            }
+            Action::Status { format } => {
+                return self.show_status(format, &mut teller);
+            }
+        };
+        match result {
+            Ok(Outcome::Ended { status }) => pass_on(status),
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => failed(&error, &mut teller),
+        }
+    }
+
+    fn show_status(&self, format: Format, teller: &mut Teller<'_>) -> ExitCode {
+        let status = match self.status_telling(&mut |event| teller.event(event)) {
+            Ok(status) => status,
+            Err(error) => return failed(&error, teller),
+        };
+        let name = &self.settings().name;
+        render::out(&match format {
+            Format::Text => render::text(name, status.as_ref()),
+            Format::Json => render::json(name, status.as_ref()),
+        });
+        match status {
+            Some(_) => ExitCode::SUCCESS,
+            None => ExitCode::FAILURE,
+        }
+    }
+
+    fn parse<O: Args>(&self) -> Result<Action<O>, ExitCode> {
+        let mut command = Command::new(self.settings().name.clone())
+            .subcommand_required(true)
+            .arg_required_else_help(true);
+        if let Some(about) = &self.settings().about {
+            command = command.about(about.clone());
+        }
+        let mut command = Action::<O>::augment_subcommands(command);
+        let matches = command.try_get_matches_from_mut(std::env::args_os());
+        let action = matches.and_then(|matches| {
+            Action::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+        });
+        action.map_err(|error| {
+            // Help goes to standard output and is no failure.
+            let _ = error.print();
+            match error.use_stderr() {
+                true => ExitCode::from(USAGE),
+                false => ExitCode::SUCCESS,
+            }
+        })
+    }
+}
+
+impl<O> Action<O> {
+    /// The action proper, and the worker's options.
+    fn split(self) -> (Action, Option<O>) {
+        let none = NoOptions;
+        match self {
+            Self::Start { how, options } => (Action::Start { how, options: none }, Some(options)),
+            Self::Restart { stop, start, options } => {
+                (Action::Restart { stop, start, options: none }, Some(options))
+            }
+            Self::Stop { how } => (Action::Stop { how }, None),
+            Self::Status { format } => (Action::Status { format }, None),
+        }
+    }
+}
+
+fn failed(error: &Error, teller: &mut Teller<'_>) -> ExitCode {
+    teller.error(error);
+    ExitCode::from(error.exit_code())
+}
+
+/// Ends this process as the worker's has ended.
+fn pass_on(status: ExitStatus) -> ExitCode {
+    if let Some(signal) = status.signal().and_then(Signal::new) {
+        // The worker's death has left a core dump if one was wanted; ours would tell nothing.
+        if forbid_core_dumps().is_ok() {
+            die_by(signal);
+        }
+        return ExitCode::from(signal.exit_code());
+    }
+    ExitCode::from((status.code().unwrap_or(1) & 0xff) as u8)
+}

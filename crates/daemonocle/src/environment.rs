@@ -1,0 +1,122 @@
+//! What a daemon's process looks like before its worker runs, step by step.
+//!
+//! The order matters: what needs privileges comes before they are given up, what could be abused
+//! with privileges (opening output files) after. Every failure names the step and its object.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use crate::config::{Config, Identity};
+use crate::error::Error;
+use crate::sys::fd::{Stream, close_all_but, redirect};
+use crate::sys::fs::{Dir, Missing, open_output, split};
+use crate::sys::{process, signal, user};
+
+/// Where the standard streams are to go.
+pub(crate) enum Streams<'a> {
+    /// They stay what they are: the foreground.
+    Kept,
+    /// To the files of the definition, and where it has none to the null device; standard error
+    /// first to this pipe, while the start is being watched.
+    Redirected { null: &'a OwnedFd, errors: Option<&'a OwnedFd> },
+}
+
+/// Does everything the definition says, in the calling process.
+///
+/// `kept` are the library's own descriptors, which survive `close_open_files`.
+pub(crate) fn enter(
+    config: &Config,
+    streams: &Streams<'_>,
+    kept: &[BorrowedFd<'_>],
+) -> Result<(), Error> {
+    let settings = config.settings();
+    signal::reset().map_err(|error| Error::system("cannot reset signals", error))?;
+    if settings.close_open_files {
+        close_all_but(kept).map_err(|error| Error::system("cannot close open files", error))?;
+    }
+    if let Some(root) = config.chroot_dir() {
+        process::change_root(root).map_err(|error| {
+            Error::system(format!("cannot change root directory to {root:?}"), error)
+        })?;
+    }
+    if !settings.core_dumps {
+        process::forbid_core_dumps()
+            .map_err(|error| Error::system("cannot forbid core dumps", error))?;
+    }
+    make_output_dirs(config)?;
+    process::set_umask(settings.umask);
+    if let Some(identity) = &config.identity {
+        become_user(identity)?;
+    }
+    // As the daemon's user: a directory that only root may enter is no working directory for it.
+    let work_dir = config.work_dir();
+    std::env::set_current_dir(work_dir).map_err(|error| {
+        Error::system(format!("cannot change working directory to {work_dir:?}"), error)
+    })?;
+    match streams {
+        Streams::Kept => Ok(()),
+        Streams::Redirected { null, errors } => redirect_streams(config, null, *errors),
+    }
+}
+
+fn make_output_dirs(config: &Config) -> Result<(), Error> {
+    let (uid, gid) = config.owner();
+    let missing = Missing::Make { mode: 0o777 & !config.settings().umask, uid, gid };
+    for path in [config.stdout_file(), config.stderr_file()].into_iter().flatten() {
+        if let Some((dir, _)) = split(path) {
+            Dir::open(dir, missing, |_| Ok(())).map_err(|error| {
+                let what = format!("output file {path:?}: cannot open directory {:?}", error.path);
+                Error::system(what, error.error)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn become_user(identity: &Identity) -> Result<(), Error> {
+    let Identity { uid, gid, groups } = identity;
+    // Somebody without privileges may name himself.
+    if user::is_exactly(*uid, *gid) && user::effective() != 0 {
+        return Ok(());
+    }
+    user::become_user(*uid, *gid, groups).map_err(|error| {
+        let name = user::describe(*uid);
+        Error::system(format!("cannot become user {name} with group {gid}"), error)
+    })
+}
+
+fn redirect_streams(
+    config: &Config,
+    null: &OwnedFd,
+    errors: Option<&OwnedFd>,
+) -> Result<(), Error> {
+    let (stdout_file, stderr_file) = (config.stdout_file(), config.stderr_file());
+    let stdout = stdout_file.map(open).transpose()?;
+    let stderr = match stderr_file {
+        // One open file, so that the two streams share one position.
+        Some(path) if stdout_file == Some(path) => None,
+        Some(path) => Some(open(path)?),
+        None => None,
+    };
+    let to = |stream, fd: BorrowedFd<'_>| {
+        redirect(stream, fd)
+            .map_err(|error| Error::system(format!("cannot redirect standard {stream}"), error))
+    };
+    to(Stream::Input, null.as_fd())?;
+    to(Stream::Output, stdout.as_ref().map_or(null.as_fd(), AsFd::as_fd))?;
+    match (&stderr, stderr_file) {
+        (Some(file), _) => to(Stream::Error, file.as_fd()),
+        (None, Some(_)) => to(Stream::Error, stdout.as_ref().map_or(null.as_fd(), AsFd::as_fd)),
+        (None, None) => to(Stream::Error, errors.unwrap_or(null).as_fd()),
+    }
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    open_output(path).map_err(|error: io::Error| {
+        Error::system(format!("cannot open output file {path:?}"), error)
+    })
+}

@@ -1,0 +1,163 @@
+//! Who holds a PID file, by the kernel's word wherever there is one.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::config::Location;
+use crate::error::{Error, Kind};
+use crate::sys::fd::{deadline_in, wait_readable};
+use crate::sys::fs::{Inode, Meta};
+use crate::sys::lock::{self, Holder};
+use crate::sys::proc;
+use crate::sys::process::{Pid, PidFd};
+
+use super::{CLAIM, LIFE, STARTUP, contents};
+
+/// What a PID file says about its daemon.
+pub(crate) enum Presence {
+    /// None is running; `broken` if there is a file whose contents are not a PID.
+    Absent { broken: bool },
+    /// One is being started and cannot be named yet.
+    Starting,
+    /// This one is running.
+    Running(Running),
+}
+
+/// A daemon that was seen alive, and a way to signal it and nobody else.
+pub(crate) struct Running {
+    pub(crate) pid: Pid,
+    /// Refers to the process that was checked; an error where the kernel offers no such thing.
+    pub(crate) handle: io::Result<PidFd>,
+}
+
+/// Whose `STARTUP` lock one would meet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Startup {
+    Ours,
+    Theirs,
+}
+
+/// Finds out who holds `file`.
+pub(super) fn identify(
+    location: &Location,
+    file: &File,
+    inode: Inode,
+    startup: Startup,
+) -> Result<Presence, Error> {
+    /// How long a process that is exiting may take to let go of its files.
+    const DYING: Duration = Duration::from_secs(5);
+    let cannot = |error| location.cannot("examine the locks of", error);
+    let deadline = deadline_in(DYING);
+    loop {
+        match lock::holder(file, LIFE).map_err(cannot)? {
+            Some(Holder::Process(pid)) => match confirm(location, file, pid)? {
+                Some(running) => return Ok(Presence::Running(running)),
+                None => continue,
+            },
+            Some(Holder::Invisible) => {
+                return Err(unidentified(location, "by a process outside this PID namespace"));
+            }
+            None => {}
+        }
+        if !lock::is_shared_held(file, CLAIM).map_err(cannot)? {
+            let broken = contents::are_broken(file).map_err(|e| location.cannot("read", e))?;
+            return Ok(Presence::Absent { broken });
+        }
+        if startup == Startup::Theirs && lock::is_shared_held(file, STARTUP).map_err(cannot)? {
+            return Ok(Presence::Starting);
+        }
+        // Claimed, but not by a living daemon's own lock: it is dying, it has dropped that lock by
+        // closing its PID file, or a stray child is holding on. The text is a hint whom to ask.
+        let hint = contents::pid(file).map_err(|error| location.cannot("read", error))?;
+        match hint.map(|pid| (pid, Suspect::examine(pid, inode))) {
+            Some((pid, Suspect::Holder(handle))) => {
+                // Asked again after the pidfd was opened, as in `confirm`.
+                if matches!(Suspect::examine(pid, inode), Suspect::Holder(_)) {
+                    require_owner(location, file, pid)?;
+                    return Ok(Presence::Running(Running { pid, handle }));
+                }
+            }
+            Some((_, Suspect::Dying(handle)))
+                if wait_readable([Some(handle.as_fd())], deadline).map_err(cannot)?[0] => {}
+            _ => {
+                // Between two questions everything may have changed; nothing is concluded from
+                // less than two equal answers.
+                let alive = lock::holder(file, LIFE).map_err(cannot)?.is_some();
+                let claimed = lock::is_shared_held(file, CLAIM).map_err(cannot)?;
+                let starting = startup == Startup::Theirs
+                    && lock::is_shared_held(file, STARTUP).map_err(cannot)?;
+                if !alive && claimed && !starting {
+                    return Err(unidentified(location, "by a process that is not the daemon"));
+                }
+            }
+        }
+    }
+}
+
+/// What the process is that the text of a claimed file names.
+enum Suspect {
+    /// It holds the claim.
+    Holder(io::Result<PidFd>),
+    /// It is on its way out, and its files with it.
+    Dying(PidFd),
+    /// It has nothing to do with the file, or may not be asked, or does not exist.
+    Stranger,
+}
+
+impl Suspect {
+    fn examine(pid: Pid, inode: Inode) -> Self {
+        let handle = PidFd::open(pid);
+        match (proc::stat(pid), handle) {
+            (Ok(Some(stat)), Ok(handle)) if stat.is_exiting() => Self::Dying(handle),
+            (Ok(Some(stat)), handle) if !stat.is_dead() => {
+                match proc::holds_shared_lock(pid, inode.number) {
+                    Ok(true) => Self::Holder(handle),
+                    _ => Self::Stranger,
+                }
+            }
+            _ => Self::Stranger,
+        }
+    }
+}
+
+/// Ties the holder of `LIFE` to a pidfd; `None` when it has gone meanwhile.
+fn confirm(location: &Location, file: &File, pid: Pid) -> Result<Option<Running>, Error> {
+    let handle = match PidFd::open(pid) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
+        other => Some(other),
+    };
+    // Asked again *after* the pidfd was opened: a process keeps its number while it holds a lock,
+    // so the pidfd and the lock belong to the same one.
+    let again = lock::holder(file, LIFE).map_err(|e| location.cannot("examine the locks of", e))?;
+    let (Some(handle), true) = (handle, again == Some(Holder::Process(pid))) else {
+        return Ok(None);
+    };
+    require_owner(location, file, pid)?;
+    Ok(Some(Running { pid, handle }))
+}
+
+/// Whoever owns the file can lock it and so pose as the daemon; he may do so with his own
+/// processes, but not pass off another user's (a set-user-ID program) as it.
+fn require_owner(location: &Location, file: &File, pid: Pid) -> Result<(), Error> {
+    let meta = Meta::of(file).map_err(|error| location.cannot("examine", error))?;
+    if location.trusted.includes(meta.uid) {
+        return Ok(());
+    }
+    match proc::user(pid).map_err(|e| location.cannot("examine the holder of", e))? {
+        Some(user) if user != meta.uid => {
+            Err(unidentified(location, "on behalf of a user who does not own the file"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unidentified(location: &Location, by: &str) -> Error {
+    let path = &location.path;
+    let message =
+        format!("PID file {path:?} is locked {by}, so nobody can be named as it (see lslocks)");
+    Error::new(Kind::Identity, message)
+}

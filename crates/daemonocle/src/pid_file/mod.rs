@@ -1,0 +1,342 @@
+//! The PID file: who may claim it, who holds it, and what its contents are worth.
+//!
+//! The contents are for people and scripts. What counts are three locks on the file, each one byte
+//! far behind the text:
+//!
+//! - `STARTUP`, of the open file description: somebody is starting this daemon. Held by the
+//!   command `start` from before the first fork until the outcome is known.
+//! - `CLAIM`, of the same description: the file is taken. From before the first fork it passes
+//!   through both forks to the daemon, which keeps it for life.
+//! - `LIFE`, a record lock of the daemon: the kernel names its holder, and drops it at his death.
+//!
+//! Neither of the last two is enough alone. `CLAIM` names nobody, and a child that the daemon
+//! forked without exec would share it; `LIFE` cannot pass through a fork, and the daemon loses it
+//! if it opens and closes its own PID file. See `docs/ARCHITECTURE.md` for the whole argument.
+
+#![forbid(unsafe_code)]
+
+mod contents;
+mod holder;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::config::Location;
+use crate::error::{Error, Kind};
+use crate::sys::fd::deadline_in;
+use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, Trusted, set_mode};
+use crate::sys::lock::{self, Byte};
+use crate::sys::process::{Pid, PidFd};
+use crate::sys::{retry, user};
+
+use holder::Startup;
+pub(crate) use holder::{Presence, Running};
+
+const STARTUP: Byte = Byte(1 << 30);
+const CLAIM: Byte = Byte((1 << 30) + 1);
+const LIFE: Byte = Byte((1 << 30) + 2);
+
+/// The PID file that this very process lives by. It must never be opened and closed here: the
+/// closing would drop `LIFE`.
+static OWN: OnceLock<(Inode, Pid)> = OnceLock::new();
+
+/// A PID file that is ours.
+pub(crate) struct PidFile {
+    file: Arc<File>,
+    dir: Dir,
+    name: OsString,
+    path: PathBuf,
+    inode: Inode,
+}
+
+/// The answer to an attempt to claim a PID file.
+pub(crate) enum Claim {
+    /// It is ours; `broken` if there was a file whose contents were not a PID.
+    Ours { file: PidFile, broken: bool },
+    /// A daemon is running.
+    Running(Pid),
+}
+
+impl PidFile {
+    /// Takes the file at `location` for a daemon about to be started, making it and its directory
+    /// if need be. Waits up to `patience` for the outcome of another start in progress.
+    pub(crate) fn claim(
+        location: &Location,
+        umask: u32,
+        (uid, gid): (u32, u32),
+        patience: Duration,
+    ) -> Result<Claim, Error> {
+        let deadline = deadline_in(patience);
+        let missing = Missing::Make { mode: 0o777 & !umask, uid, gid };
+        // Each further turn is owed to somebody who changed the file between two of our steps.
+        loop {
+            let dir = Dir::open(&location.dir, missing, |meta| inspect_dir(meta, location.trusted))
+                .map_err(|error| {
+                    let what = format!("PID file {:?}: directory {:?}", location.path, error.path);
+                    Error::system(what, error.error)
+                })?;
+            let Some((file, inode)) = open_or_create(location, &dir)? else {
+                continue;
+            };
+            wait_for_startup(location, &file, deadline)?;
+            if inode_in(location, &dir)? != Some(inode) {
+                // It was removed, by a daemon that ended or by hand, while we waited.
+                continue;
+            }
+            if !lock::try_shared(&*file, CLAIM).map_err(|e| location.cannot("lock", e))? {
+                match holder::identify(location, &file, inode, Startup::Ours)? {
+                    Presence::Running(running) => return Ok(Claim::Running(running.pid)),
+                    _ if is_free_after_all(&file, deadline) => continue,
+                    _ => return Err(squatted(location)),
+                }
+            }
+            let broken = contents::are_broken(&file).map_err(|e| location.cannot("read", e))?;
+            set_mode(&*file, 0o644 & !umask).map_err(|e| location.cannot("set the mode of", e))?;
+            let (name, path) = (location.name.clone(), location.path.clone());
+            return Ok(Claim::Ours { file: Self { file, dir, name, path, inode }, broken });
+        }
+    }
+
+    /// Makes the calling process the one that the file stands for, and writes its number there.
+    pub(crate) fn begin_life(&self) -> Result<(), Error> {
+        let pid = Pid::current();
+        if !lock::try_own(&*self.file, LIFE).map_err(|error| self.cannot("lock", error))? {
+            let message = format!("PID file {:?} was locked by another process", self.path);
+            return Err(Error::new(Kind::Identity, message));
+        }
+        let _ = OWN.set((self.inode, pid));
+        let text = format!("{pid}\n");
+        // New contents over old ones, then the length: a full disk keeps the old file whole.
+        retry(|| self.file.write_all_at(text.as_bytes(), 0))
+            .and_then(|()| retry(|| self.file.set_len(text.len() as u64)))
+            .map_err(|error| self.cannot("write", error))
+    }
+
+    /// Tells whoever waits that the outcome of the start is known.
+    pub(crate) fn end_startup(&self) {
+        // Cannot fail for a lock that is held; if it did, the end of this process would do it.
+        let _ = lock::release_shared(&*self.file, STARTUP);
+    }
+
+    /// Removes the file if it still is the one that was claimed. One that must not be removed is
+    /// emptied instead, which means "not running" as well.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        let there = self.dir.meta(&self.name).map_err(|error| self.cannot("find", error))?;
+        if there.map(|meta| meta.inode) != Some(self.inode) {
+            return Ok(());
+        }
+        self.dir.remove(&self.name).or_else(|error| {
+            retry(|| self.file.set_len(0)).map_err(|_| self.cannot("remove", error))
+        })
+    }
+
+    /// The descriptors that must stay open for the claim to last.
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.file.as_fd(), self.dir.as_fd()]
+    }
+
+    fn cannot(&self, what: &str, error: io::Error) -> Error {
+        Error::system(format!("cannot {what} PID file {:?}", self.path), error)
+    }
+}
+
+/// Looks who holds the PID file at `location`. Reads, and changes nothing.
+pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
+    let Some(dir) = existing_dir(location)? else {
+        return Ok(Presence::Absent { broken: false });
+    };
+    if let Some((own, pid)) = OWN.get()
+        && *pid == Pid::current()
+        && inode_in(location, &dir)? == Some(*own)
+    {
+        return Ok(Presence::Running(Running { pid: *pid, handle: PidFd::open(*pid) }));
+    }
+    match open_existing(location, &dir, Access::Read)? {
+        None => Ok(Presence::Absent { broken: false }),
+        Some((file, inode)) => holder::identify(location, &file, inode, Startup::Theirs),
+    }
+}
+
+/// Removes what a daemon that has ended could not remove, unless somebody is at the file again.
+pub(crate) fn sweep(location: &Location) -> Result<(), Error> {
+    let Some(dir) = existing_dir(location)? else {
+        return Ok(());
+    };
+    let Some((file, inode)) = open_existing(location, &dir, Access::ReadWrite)? else {
+        return Ok(());
+    };
+    let cannot = |error| location.cannot("lock", error);
+    if lock::try_shared(&*file, STARTUP).map_err(cannot)?
+        && lock::try_shared(&*file, CLAIM).map_err(cannot)?
+    {
+        let (name, path) = (location.name.clone(), location.path.clone());
+        PidFile { file, dir, name, path, inode }.remove()?;
+    }
+    Ok(())
+}
+
+/// Waits for the outcome of a start in progress until `deadline`; `false`: it passed. Only for
+/// somebody who may write to the file.
+pub(crate) fn wait_for_outcome(
+    location: &Location,
+    deadline: Option<Instant>,
+) -> Result<bool, Error> {
+    let Some(dir) = existing_dir(location)? else {
+        return Ok(true);
+    };
+    match open_existing(location, &dir, Access::ReadWrite)? {
+        None => Ok(true),
+        Some((file, _)) => lock::wait_shared(&file, STARTUP, deadline)
+            .map_err(|error| location.cannot("lock", error)),
+    }
+}
+
+fn existing_dir(location: &Location) -> Result<Option<Dir>, Error> {
+    match Dir::open(&location.dir, Missing::Fail, |_| Ok(())) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(error) if error.error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let what = format!("PID file {:?}: cannot open {:?}", location.path, error.path);
+            Err(Error::system(what, error.error))
+        }
+    }
+}
+
+/// Refuses a directory in which somebody else could put another file in the place of ours.
+fn inspect_dir(meta: &Meta, trusted: Trusted) -> io::Result<()> {
+    const STICKY: u32 = 0o1000;
+    const OTHERS_WRITE: u32 = 0o002;
+    if !trusted.includes(meta.uid) {
+        let owner = user::describe(meta.uid);
+        let why = format!("it belongs to user {owner}, who could replace the file");
+        return Err(io::Error::other(why));
+    }
+    if meta.mode & OTHERS_WRITE != 0 && meta.mode & STICKY == 0 {
+        let mode = meta.mode;
+        let why =
+            format!("every user may write there (mode {mode:04o}) and could replace the file");
+        return Err(io::Error::other(why));
+    }
+    Ok(())
+}
+
+fn inode_in(location: &Location, dir: &Dir) -> Result<Option<Inode>, Error> {
+    let meta = dir.meta(&location.name).map_err(|error| location.cannot("find", error))?;
+    Ok(meta.map(|meta| meta.inode))
+}
+
+type Opened = Option<(Arc<File>, Inode)>;
+
+fn open_or_create(location: &Location, dir: &Dir) -> Result<Opened, Error> {
+    // Nobody else may open a new file before it is locked; its real mode is set after that.
+    match dir.create(&location.name) {
+        Ok(file) => {
+            let meta = Meta::of(&file).map_err(|error| location.cannot("examine", error))?;
+            Ok(Some((Arc::new(file), meta.inode)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let opened = open_existing(location, dir, Access::ReadWrite)?;
+            if let Some((file, _)) = &opened {
+                inspect_file(location, file)?;
+            }
+            Ok(opened)
+        }
+        Err(error) => Err(location.cannot("create", error)),
+    }
+}
+
+/// `None`: there is no such file (any more).
+fn open_existing(location: &Location, dir: &Dir, access: Access) -> Result<Opened, Error> {
+    // Looked at before it is opened: merely opening a device can do something.
+    match dir.meta(&location.name).map_err(|error| location.cannot("find", error))? {
+        Some(meta) => require_regular(location, &meta)?,
+        None => return Ok(None),
+    }
+    match dir.open_file(&location.name, access) {
+        Ok(file) => {
+            // It may have been exchanged since; this is the one that counts.
+            let meta = Meta::of(&file).map_err(|error| location.cannot("examine", error))?;
+            require_regular(location, &meta)?;
+            Ok(Some((Arc::new(file), meta.inode)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(location.cannot("open", error)),
+    }
+}
+
+fn require_regular(location: &Location, meta: &Meta) -> Result<(), Error> {
+    match meta.oddity() {
+        None => Ok(()),
+        Some(what) => Err(untrusted(location, &format!("it is {what}, not a regular file"))),
+    }
+}
+
+/// Refuses a file that somebody else could have prepared for us.
+fn inspect_file(location: &Location, file: &File) -> Result<(), Error> {
+    let meta = Meta::of(file).map_err(|error| location.cannot("examine", error))?;
+    if !location.trusted.includes(meta.uid) {
+        let owner = user::describe(meta.uid);
+        return Err(untrusted(location, &format!("it belongs to user {owner}")));
+    }
+    match meta.links {
+        // 0: removed since it was opened, which is noticed later.
+        0 | 1 => {}
+        links => {
+            let why = format!("it is a hard link, one of {links} names of the same file");
+            return Err(untrusted(location, &why));
+        }
+    }
+    if meta.mode & 0o002 != 0 {
+        return Err(untrusted(location, "every user may write to it"));
+    }
+    Ok(())
+}
+
+fn untrusted(location: &Location, why: &str) -> Error {
+    let path = &location.path;
+    let message =
+        format!("will not use PID file {path:?}: {why}; remove it or choose another path");
+    Error::new(Kind::Identity, message)
+}
+
+fn squatted(location: &Location) -> Error {
+    let path = &location.path;
+    let message = format!(
+        "PID file {path:?} is locked by a process that is not the daemon: \
+         end that process (see lslocks) or delete the file"
+    );
+    Error::new(Kind::Identity, message)
+}
+
+/// Takes `STARTUP`, waiting for whoever has it.
+fn wait_for_startup(
+    location: &Location,
+    file: &Arc<File>,
+    deadline: Option<Instant>,
+) -> Result<(), Error> {
+    let cannot = |error| location.cannot("lock", error);
+    if lock::try_shared(&**file, STARTUP).map_err(cannot)?
+        || lock::wait_shared(file, STARTUP, deadline).map_err(cannot)?
+    {
+        return Ok(());
+    }
+    if !lock::is_shared_held(&**file, STARTUP).map_err(cannot)? {
+        // A lock that is no write lock: somebody who can only read the file.
+        return Err(squatted(location));
+    }
+    let path = &location.path;
+    let message = format!("timed out while waiting for another start that holds PID file {path:?}");
+    Err(Error::new(Kind::TimedOut, message))
+}
+
+/// After a claim that failed although no daemon is there: whether its holder was merely dying.
+fn is_free_after_all(file: &File, deadline: Option<Instant>) -> bool {
+    lock::try_shared(file, CLAIM).unwrap_or(false)
+        && deadline.is_none_or(|deadline| Instant::now() < deadline)
+}

@@ -1,0 +1,189 @@
+//! The channel between the command `start` and the daemon it has made, while that comes up.
+//!
+//! The daemon reports, the starter replies. End of file says that the other side is dead: to the
+//! starter, that there will be no daemon; to the daemon, that nobody will ever know of it.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use crate::sys::fd::{receive, send, socket_pair};
+use crate::sys::process::Pid;
+
+/// What the daemon tells, each at most once and in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// It exists, under this number.
+    Born(Pid),
+    /// Everything is set up; the worker is about to run.
+    SetUp,
+    /// The worker has called `ready()`.
+    Ready,
+    /// A step of the set-up failed: this is the error.
+    Failed(String),
+    /// The worker has ended, for this reason; the exit code follows by wait status.
+    Ended(String),
+    /// The daemon has died like this; its guardian says so.
+    Died(ExitStatus),
+}
+
+/// What the starter answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// Run the worker.
+    Go,
+    /// The start is complete and has been, or is being, told.
+    Accepted,
+}
+
+/// The longest text that is reported; a longer one is cut.
+const LONGEST: usize = 16 * 1024;
+
+impl Report {
+    fn encode(&self) -> Vec<u8> {
+        let (tag, body) = match self {
+            Self::Born(pid) => (b'B', pid.to_string()),
+            Self::SetUp => (b'S', String::new()),
+            Self::Ready => (b'R', String::new()),
+            Self::Failed(text) => (b'F', cut(text)),
+            Self::Ended(text) => (b'E', cut(text)),
+            Self::Died(status) => (b'D', status.into_raw().to_string()),
+        };
+        let mut bytes = vec![tag];
+        bytes.extend_from_slice(body.as_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (tag, body) = bytes.split_first()?;
+        let text = String::from_utf8_lossy(body);
+        Some(match tag {
+            b'B' => Self::Born(Pid::new(text.parse().ok()?)?),
+            b'S' if body.is_empty() => Self::SetUp,
+            b'R' if body.is_empty() => Self::Ready,
+            b'F' => Self::Failed(text.into_owned()),
+            b'E' => Self::Ended(text.into_owned()),
+            b'D' => Self::Died(ExitStatus::from_raw(text.parse().ok()?)),
+            _ => return None,
+        })
+    }
+}
+
+fn cut(text: &str) -> String {
+    let end = (0..=LONGEST.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    text[..end.unwrap_or(0)].to_owned()
+}
+
+/// The end of the channel that the command `start` has.
+pub(crate) struct Starter(OwnedFd);
+
+/// The end of the channel that the daemon has.
+pub(crate) struct Newborn(OwnedFd);
+
+/// Makes the channel. Its descriptors close on exec, so that no program which the worker runs can
+/// keep it open.
+pub(crate) fn channel() -> io::Result<(Starter, Newborn)> {
+    let (starter, newborn) = socket_pair()?;
+    Ok((Starter(starter), Newborn(newborn)))
+}
+
+impl Starter {
+    /// The next report; `None`: there will be none.
+    pub(crate) fn receive(&self) -> io::Result<Option<Report>> {
+        let mut buffer = vec![0; LONGEST + 1];
+        match receive(self.0.as_fd(), &mut buffer)? {
+            0 => Ok(None),
+            length => match Report::decode(&buffer[..length]) {
+                Some(report) => Ok(Some(report)),
+                None => Err(io::ErrorKind::InvalidData.into()),
+            },
+        }
+    }
+
+    pub(crate) fn reply(&self, reply: Reply) -> io::Result<()> {
+        let byte = match reply {
+            Reply::Go => b'G',
+            Reply::Accepted => b'A',
+        };
+        send(self.0.as_fd(), &[byte])
+    }
+}
+
+impl AsFd for Starter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Newborn {
+    pub(crate) fn report(&self, report: &Report) -> io::Result<()> {
+        send(self.0.as_fd(), &report.encode())
+    }
+
+    /// The next reply; `None`: the starter is dead.
+    pub(crate) fn receive(&self) -> io::Result<Option<Reply>> {
+        let mut buffer = [0; 1];
+        match (receive(self.0.as_fd(), &mut buffer)?, buffer) {
+            (1.., [b'G']) => Ok(Some(Reply::Go)),
+            (1.., [b'A']) => Ok(Some(Reply::Accepted)),
+            (1.., _) => Err(io::ErrorKind::InvalidData.into()),
+            (0, _) => Ok(None),
+        }
+    }
+}
+
+impl AsFd for Newborn {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_arrive_as_they_were_sent() {
+        for report in [
+            Report::Born(Pid::current()),
+            Report::SetUp,
+            Report::Ready,
+            Report::Failed("a\nb".into()),
+            Report::Ended(String::new()),
+            Report::Died(ExitStatus::from_raw(9)),
+        ] {
+            assert_eq!(Report::decode(&report.encode()), Some(report));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_no_report() {
+        for bad in [&b""[..], b"B", b"B0", b"B-1", b"Bx", b"D", b"Dx", b"Sx", b"?", b"\xff"] {
+            assert_eq!(Report::decode(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let report = Report::Ended("é".repeat(LONGEST)).encode();
+        assert!(report.len() <= LONGEST + 1);
+        assert!(std::str::from_utf8(&report).is_ok());
+    }
+
+    #[test]
+    fn death_of_a_side_is_the_end_of_the_other_ones_reading() -> io::Result<()> {
+        let (starter, newborn) = channel()?;
+        newborn.report(&Report::Ready)?;
+        drop(newborn);
+        assert_eq!(starter.receive()?, Some(Report::Ready));
+        assert_eq!(starter.receive()?, None);
+        let (starter, newborn) = channel()?;
+        newborn.report(&Report::Ready)?;
+        drop(starter);
+        assert_eq!(newborn.receive()?, None, "unread reports reset nothing");
+        Ok(())
+    }
+}

@@ -1,0 +1,232 @@
+//! Descriptors: waiting on them, the standard streams, and getting rid of the others.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::{FileType, Mode, OFlags};
+
+use super::{check, retry};
+
+/// Waits until one of `fds` is readable, at its end, or broken, poll(2); tells which are.
+///
+/// `None` in `fds` is passed over. All `false`: `deadline` has passed (`None`: there is none).
+pub(crate) fn wait_readable<const N: usize>(
+    fds: [Option<BorrowedFd<'_>>; N],
+    deadline: Option<Instant>,
+) -> io::Result<[bool; N]> {
+    let mut ready = [false; N];
+    let mut indices = Vec::with_capacity(N);
+    let mut polled = Vec::with_capacity(N);
+    for (index, fd) in fds.into_iter().enumerate() {
+        if let Some(fd) = fd {
+            indices.push(index);
+            polled.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        }
+    }
+    let count = retry(|| {
+        let left = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+        });
+        Ok(poll(&mut polled, left.as_ref())?)
+    })?;
+    if count > 0 {
+        for (index, fd) in indices.into_iter().zip(&polled) {
+            ready[index] = !fd.revents().is_empty();
+        }
+    }
+    Ok(ready)
+}
+
+/// The moment `wait` from now; `None`, which means never, if the clock cannot express it.
+pub(crate) fn deadline_in(wait: Duration) -> Option<Instant> {
+    Instant::now().checked_add(wait)
+}
+
+/// A flag in the form of a descriptor: not readable until [`Flag::raise`], readable ever after.
+pub(crate) struct Flag(OwnedFd);
+
+impl Flag {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    }
+
+    pub(crate) fn raise(&self) {
+        // EAGAIN only when the counter is full, and then the flag is up.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+impl AsFd for Flag {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A pipe whose ends close on exec: read end, write end.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// Opens /dev/null, having made sure that it is the null device and not a file somebody left.
+pub(crate) fn dev_null() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NOFOLLOW;
+    let null = retry(|| Ok(rustix::fs::open("/dev/null", flags, Mode::empty())?))?;
+    let stat = rustix::fs::fstat(&null)?;
+    // null(4): character device, major 1, minor 3.
+    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    if is_device && stat.st_rdev == rustix::fs::makedev(1, 3) {
+        Ok(null)
+    } else {
+        Err(io::Error::other("it is not the null device"))
+    }
+}
+
+/// Gives descriptors 0, 1 and 2 something to refer to where the caller has closed them, so that
+/// no file opened later can end up as somebody's standard output.
+pub(crate) fn ensure_standard_streams() -> io::Result<()> {
+    for number in 0..3 {
+        // SAFETY: asks about a number; a closed one is an error and not undefined.
+        if check(unsafe { libc::fcntl(number, libc::F_GETFD) }).is_err() {
+            // The lowest free number is taken, and those below are in use: it is this one.
+            std::mem::forget(dev_null()?);
+        }
+    }
+    Ok(())
+}
+
+/// One of the three standard streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Input,
+    Output,
+    Error,
+}
+
+impl std::fmt::Display for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// Makes `to` the given standard stream, dup2(2).
+pub(crate) fn redirect(stream: Stream, to: BorrowedFd<'_>) -> io::Result<()> {
+    retry(|| {
+        Ok(match stream {
+            Stream::Input => rustix::stdio::dup2_stdin(to),
+            Stream::Output => rustix::stdio::dup2_stdout(to),
+            Stream::Error => rustix::stdio::dup2_stderr(to),
+        }?)
+    })
+}
+
+/// Closes every descriptor from 3 on that is not in `keep`.
+pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut keep: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep {
+        if fd > first {
+            close_range(first, fd - 1)?;
+        }
+        first = first.max(fd + 1);
+    }
+    close_range(first, RawFd::MAX)
+}
+
+fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
+    // The bounds are not negative: the caller starts at 3.
+    let (from, to) = (first as libc::c_uint, last as libc::c_uint);
+    // SAFETY: the caller was told to close everything it does not know; whoever owns one of these
+    // descriptors asked for that by `close_open_files`. The library's own are kept.
+    let result = check(unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) as libc::c_int });
+    match result {
+        // Linux before 5.9, or a seccomp filter from that time.
+        Err(error) if super::is_unavailable(&error) => close_listed(first, last),
+        other => other.map(drop),
+    }
+}
+
+fn close_listed(first: RawFd, last: RawFd) -> io::Result<()> {
+    let mut open = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        // The listing's own descriptor is among them; closing it once more fails harmlessly.
+        if let Some(fd) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            open.push(fd);
+        }
+    }
+    for fd in open.into_iter().filter(|fd| (first..=last).contains(fd)) {
+        // SAFETY: as in `close_range`.
+        let _ = unsafe { libc::close(fd) };
+    }
+    Ok(())
+}
+
+/// Whether a file is a socket, as the standard input of a server run by inetd is.
+pub(crate) fn is_socket(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(fd)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
+}
+
+/// Reads what is there without waiting; `None` at the end of the file.
+pub(crate) fn read_available(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    if !wait_readable([Some(fd)], Some(Instant::now()))?[0] {
+        return Ok(Some(0));
+    }
+    match retry(|| Ok(rustix::io::read(fd, &mut *buffer)?))? {
+        0 => Ok(None),
+        count => Ok(Some(count)),
+    }
+}
+
+/// Two connected sockets that keep messages apart (`SOCK_SEQPACKET`, unix(7)), closed on exec.
+pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends one message; `BrokenPipe` when there is nobody to receive it, and no SIGPIPE.
+pub(crate) fn send(socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
+    retry(|| Ok(rustix::net::send(socket, message, rustix::net::SendFlags::NOSIGNAL)?)).map(drop)
+}
+
+/// Receives one message; its length is 0 at the end.
+pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let flags = rustix::net::RecvFlags::empty();
+    match retry(|| Ok(rustix::net::recv(socket, &mut *buffer, flags)?.0)) {
+        // The other side was closed with messages unread.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(0),
+        other => other,
+    }
+}
+
+/// Whether the standard stream is the other end of this pipe.
+pub(crate) fn is_pipe_of(stream: Stream, pipe: BorrowedFd<'_>) -> bool {
+    let stat = match stream {
+        Stream::Input => rustix::fs::fstat(rustix::stdio::stdin()),
+        Stream::Output => rustix::fs::fstat(rustix::stdio::stdout()),
+        Stream::Error => rustix::fs::fstat(rustix::stdio::stderr()),
+    };
+    match (stat, rustix::fs::fstat(pipe)) {
+        (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
+        _ => false,
+    }
+}
+
+/// Writes one byte to a pipe.
+pub(crate) fn write_byte(fd: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
+    retry(|| Ok(rustix::io::write(fd, &[byte])?)).map(drop)
+}
+
+/// Reads one byte from a pipe; `None` at its end.
+pub(crate) fn read_byte(fd: BorrowedFd<'_>) -> io::Result<Option<u8>> {
+    let mut byte = [0];
+    let count = retry(|| Ok(rustix::io::read(fd, &mut byte)?))?;
+    Ok((count == 1).then_some(byte[0]))
+}

@@ -1,0 +1,36 @@
+//! The operating system: the only `unsafe` and the only system calls of the crate.
+//!
+//! Everything Linux-specific is behind this door, so that a port is this folder and nothing else.
+//! Functions here know nothing of daemons; they give each call a Rust type, check its result and
+//! retry it when a signal interrupted it.
+
+pub(crate) mod fd;
+pub(crate) mod fs;
+pub(crate) mod hooks;
+pub(crate) mod lock;
+pub(crate) mod proc;
+pub(crate) mod process;
+pub(crate) mod signal;
+pub(crate) mod user;
+
+use std::io;
+
+/// Turns the `-1` of a libc call into the error in `errno`.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Calls `f` again for as long as a signal interrupts it (`EINTR`, signal(7)).
+pub(crate) fn retry<T>(mut f: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match f() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Whether the kernel lacks a call, or a seccomp filter denies it: the two look alike from here.
+pub(crate) fn is_unavailable(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL))
+}

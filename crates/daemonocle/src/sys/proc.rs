@@ -1,0 +1,264 @@
+//! What /proc tells about processes, proc(5). The parsers are pure and total.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use super::check;
+use super::process::Pid;
+
+/// The fields of /proc/PID/stat that are used here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) pid: Pid,
+    /// The state letter: `R`, `S`, `D`, `Z`, `T`, …
+    pub(crate) state: u8,
+    /// 0 when the parent is outside the PID namespace.
+    pub(crate) parent: i32,
+    /// 0 when the leader was outside the PID namespace.
+    pub(crate) group: i32,
+    /// `PF_…` of the kernel's `linux/sched.h`.
+    flags: u32,
+    pub(crate) threads: u32,
+    /// Clock ticks from boot to the start of the process.
+    pub(crate) start: u64,
+}
+
+impl Stat {
+    /// A zombie has ended, and so has what is about to vanish.
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// Whether it is on its way out: no code of its own will run any more, but it may not have
+    /// closed its files yet.
+    pub(crate) fn is_exiting(&self) -> bool {
+        const PF_EXITING: u32 = 4;
+        !self.is_dead() && self.flags & PF_EXITING != 0
+    }
+}
+
+/// Parses /proc/PID/stat. The command name, in parentheses, may itself contain anything.
+pub(crate) fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let open = text.iter().position(|&b| b == b'(')?;
+    let close = text.iter().rposition(|&b| b == b')')?;
+    let pid = Pid::new(std::str::from_utf8(text.get(..open)?).ok()?.trim().parse().ok()?)?;
+    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    // Field n of proc(5) is number n - 3 here: the first one after the name is "(3) state".
+    let field = |n: usize| fields.get(n - 3).copied();
+    Some(Stat {
+        pid,
+        state: *field(3)?.as_bytes().first()?,
+        parent: field(4)?.parse().ok()?,
+        group: field(5)?.parse().ok()?,
+        flags: field(9)?.parse().ok()?,
+        threads: field(20)?.parse().ok()?,
+        start: field(22)?.parse().ok()?,
+    })
+}
+
+/// Reads /proc/PID/stat; `None` when there is no such process.
+pub(crate) fn stat(pid: Pid) -> io::Result<Option<Stat>> {
+    match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(text) => match parse_stat(&text) {
+            Some(stat) => Ok(Some(stat)),
+            None => Err(io::Error::other(format!("cannot make sense of /proc/{pid}/stat"))),
+        },
+        Err(error) if is_gone(&error) && fs::exists("/proc/self/stat")? => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    // ESRCH: it ended between open(2) and read(2).
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// Every process of the group that this PID namespace shows.
+pub(crate) fn group(group: i32) -> io::Result<Vec<Stat>> {
+    let mut members = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::new);
+        if let Some(pid) = pid
+            && let Ok(Some(stat)) = stat(pid)
+            && stat.group == group
+        {
+            members.push(stat);
+        }
+    }
+    Ok(members)
+}
+
+/// Whether a process descends from `ancestor`, as far as the parents can be followed.
+pub(crate) fn is_descendant(process: &Stat, ancestor: Pid) -> io::Result<bool> {
+    let mut parent = process.parent;
+    while let Some(pid) = Pid::new(parent) {
+        if pid == ancestor {
+            return Ok(true);
+        }
+        match stat(pid)? {
+            Some(stat) => parent = stat.parent,
+            None => break,
+        }
+    }
+    Ok(false)
+}
+
+/// The user a process acts as: `None` when it has ended.
+pub(crate) fn user(pid: Pid) -> io::Result<Option<u32>> {
+    match fs::read_to_string(format!("/proc/{pid}/status")) {
+        Ok(text) => Ok(parse_effective_user(&text)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse_effective_user(status: &str) -> Option<u32> {
+    // "Uid:" real, effective, saved, file system.
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether `pid` has a descriptor of the file with inode number `inode` through which a write
+/// lock of an open file description is held (/proc/PID/fdinfo, proc(5)).
+pub(crate) fn holds_shared_lock(pid: Pid, inode: u64) -> io::Result<bool> {
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // A descriptor may be closed while the list is read.
+        if let Ok(text) = fs::read_to_string(entry?.path())
+            && has_shared_lock(&text, inode)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn has_shared_lock(fdinfo: &str, inode: u64) -> bool {
+    // "lock:	1: OFDLCK ADVISORY  WRITE -1 fe:00:1234 0 0"
+    fdinfo.lines().filter_map(|line| line.strip_prefix("lock:")).any(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        words.next() == Some("OFDLCK")
+            && words.nth(1) == Some("WRITE")
+            && words
+                .nth(1)
+                .and_then(|place| place.rsplit(':').next())
+                .and_then(|number| number.parse().ok())
+                == Some(inode)
+    })
+}
+
+/// How long the process with this start time has been there, suspends of the machine included.
+/// No change of the wall clock can touch it.
+pub(crate) fn age(start: u64) -> Duration {
+    let ticks = rustix::param::clock_ticks_per_second().max(1);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = Duration::try_from(now).unwrap_or_default();
+    let seconds = start / ticks;
+    let nanos = (start % ticks) * 1_000_000_000 / ticks;
+    now.saturating_sub(Duration::from_secs(seconds) + Duration::from_nanos(nanos))
+}
+
+/// The processor time that a process, all its threads included, has used: clock_getcpuclockid(3).
+pub(crate) fn cpu_time(pid: Pid) -> io::Result<Duration> {
+    let mut clock: libc::clockid_t = 0;
+    // SAFETY: `clock` is a valid place for a clock id for the whole call.
+    match unsafe { libc::clock_getcpuclockid(pid.get(), &raw mut clock) } {
+        0 => {}
+        code => return Err(io::Error::from_raw_os_error(code)),
+    }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for a timespec for the whole call.
+    check(unsafe { libc::clock_gettime(clock, &raw mut time) })?;
+    Ok(Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32))
+}
+
+/// The memory of a process in bytes: its proportional share (PSS), or, where only its owner may
+/// know that, its resident set, in which shared pages count in full.
+pub(crate) fn memory(pid: Pid) -> io::Result<u64> {
+    match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+        Ok(text) => {
+            if let Some(kib) = parse_kib(&text, "Pss:") {
+                return Ok(kib * 1024);
+            }
+        }
+        Err(error) if is_gone(&error) => return Err(error),
+        Err(_) => {}
+    }
+    let text = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages = text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    Ok(pages.unwrap_or(0) * rustix::param::page_size() as u64)
+}
+
+/// The memory of the machine in bytes.
+pub(crate) fn total_memory() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let kib = parse_kib(&text, "MemTotal:");
+    kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("no MemTotal in /proc/meminfo"))
+}
+
+fn parse_kib(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Whether PID 1 of this PID namespace belongs to a container.
+///
+/// Besides the control group names that the original looks for, which a container with control
+/// group namespaces no longer shows, these are the marks that Docker, Podman and systemd-nspawn
+/// leave.
+pub(crate) fn is_in_container() -> bool {
+    const MARKS: [&str; 3] = ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"];
+    const NAMES: [&str; 5] = ["docker", "docker-ce", "ecs", "kubepods", "lxc"];
+    MARKS.iter().any(|mark| fs::exists(mark).unwrap_or(false))
+        || fs::read_to_string("/proc/1/cgroup").is_ok_and(|text| {
+            text.lines()
+                .filter_map(|line| line.splitn(3, ':').nth(2))
+                .flat_map(|path| path.split('/'))
+                .any(|part| NAMES.contains(&part))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &[u8] = b"42 (a) b (c) S 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 3 0 123456 1 2";
+
+    #[test]
+    fn a_command_name_with_parentheses_is_no_trap() {
+        let stat = parse_stat(LINE);
+        assert_eq!(
+            stat,
+            Some(Stat {
+                pid: Pid::current(),
+                state: b'S',
+                parent: 7,
+                group: 42,
+                flags: 4_194_560,
+                threads: 3,
+                start: 123_456,
+            })
+            .map(|s| Stat { pid: Pid::new(42).unwrap_or(s.pid), ..s })
+        );
+    }
+
+    #[test]
+    fn every_prefix_of_a_stat_line_is_refused_or_parsed() {
+        for end in 0..LINE.len() {
+            let _ = parse_stat(&LINE[..end]);
+        }
+        assert_eq!(parse_stat(b""), None);
+        assert_eq!(parse_stat(b")("), None);
+    }
+
+    #[test]
+    fn the_lock_line_is_told_from_its_neighbours() {
+        let line = "pos:\t0\nlock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:00:1234 0 0\n";
+        assert!(has_shared_lock(line, 1234));
+        assert!(!has_shared_lock(line, 234));
+        assert!(!has_shared_lock(&line.replace("WRITE", "READ"), 1234));
+        assert!(!has_shared_lock(&line.replace("OFDLCK", "FLOCK"), 1234));
+    }
+}

@@ -1,0 +1,267 @@
+//! Processes: fork(2), sessions, waiting, and the pidfd that names one for good.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::num::NonZeroI32;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use rustix::process as rx;
+
+use super::signal::Signal;
+use super::{check, proc, retry};
+
+/// The number of a process: always positive, so that it can never be taken for a group or for
+/// "everybody" by kill(2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pid(NonZeroI32);
+
+impl Pid {
+    /// The process with this number, or `None` unless the number is positive.
+    ///
+    /// ```
+    /// use daemonocle::Pid;
+    /// assert_eq!(Pid::new(42).map(Pid::get), Some(42));
+    /// assert_eq!(Pid::new(0), None);
+    /// assert_eq!(Pid::new(-1), None);
+    /// ```
+    #[must_use]
+    pub const fn new(number: i32) -> Option<Self> {
+        match NonZeroI32::new(number) {
+            Some(number) if number.get() > 0 => Some(Self(number)),
+            _ => None,
+        }
+    }
+
+    /// The calling process, getpid(2).
+    ///
+    /// ```
+    /// assert_eq!(daemonocle::Pid::current().get() as u32, std::process::id());
+    /// ```
+    #[must_use]
+    pub fn current() -> Self {
+        Self::from(rx::getpid())
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub const fn get(self) -> i32 {
+        self.0.get()
+    }
+}
+
+impl From<rx::Pid> for Pid {
+    fn from(pid: rx::Pid) -> Self {
+        Self(pid.as_raw_nonzero())
+    }
+}
+
+impl From<Pid> for rx::Pid {
+    fn from(pid: Pid) -> Self {
+        // `Pid` is positive by construction, the only condition of `from_raw`.
+        rx::Pid::from_raw(pid.get()).unwrap_or(rx::Pid::INIT)
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pid({})", self.0)
+    }
+}
+
+/// The parent of this process, or `None` when it lives in another PID namespace.
+pub(crate) fn parent() -> Option<Pid> {
+    rx::getppid().map(Pid::from)
+}
+
+/// Proof that the calling process had one thread when it was asked.
+///
+/// A forked child owns a copy of every lock that other threads held, and nobody to release them;
+/// [`fork`] therefore wants to see this first.
+#[derive(Clone, Copy)]
+pub(crate) struct SingleThreaded(());
+
+impl SingleThreaded {
+    /// Counts the threads; `Err` carries their number, 0 when only "more than one" is known.
+    pub(crate) fn check() -> Result<Self, u32> {
+        match fs::read("/proc/self/stat").ok().as_deref().and_then(proc::parse_stat) {
+            Some(stat) if stat.threads == 1 => Ok(Self(())),
+            Some(stat) => Err(stat.threads),
+            // No /proc. unshare(2) with CLONE_THREAD is defined to do nothing in a process with
+            // one thread and to fail with EINVAL in any other.
+            // SAFETY: the call has no effect on a process for which it succeeds, see above.
+            None => match check(unsafe { libc::unshare(libc::CLONE_THREAD) }) {
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Err(0),
+                _ => Ok(Self(())),
+            },
+        }
+    }
+}
+
+/// Which side of a [`fork`] one is on.
+pub(crate) enum Fork {
+    /// The caller goes on, and this is its new child.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// Copies the calling process, fork(2).
+pub(crate) fn fork(_proof: SingleThreaded) -> io::Result<Fork> {
+    // SAFETY: the caller has shown that no other thread exists whose locks the child would
+    // inherit, so the child may run any code; the library creates no thread before it forks.
+    let pid = check(unsafe { libc::fork() })?;
+    Ok(Pid::new(pid).map_or(Fork::Child, Fork::Parent))
+}
+
+/// Ends the process at once, _exit(2): no destructors, no atexit handlers, no flushing.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) takes any integer and does not return; nothing of ours runs after it.
+    unsafe { libc::_exit(code) }
+}
+
+/// Makes the caller the leader of a new session without a terminal, setsid(2).
+pub(crate) fn new_session() -> io::Result<()> {
+    Ok(rx::setsid().map(drop)?)
+}
+
+/// Makes the caller the leader of a process group of its own, setpgid(2).
+pub(crate) fn new_group() -> io::Result<()> {
+    Ok(rx::setpgid(None, None)?)
+}
+
+/// The process group of the caller.
+pub(crate) fn group() -> Pid {
+    rx::getpgrp().into()
+}
+
+/// While it lives, orphaned descendants become children of this process, so that their end can
+/// be waited for (`PR_SET_CHILD_SUBREAPER`, prctl(2)).
+pub(crate) struct Subreaper(());
+
+impl Subreaper {
+    pub(crate) fn begin() -> io::Result<Self> {
+        rx::set_child_subreaper(Some(rx::getpid()))?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Subreaper {
+    fn drop(&mut self) {
+        // The only errors of this prctl are about its arguments, and these are right.
+        let _ = rx::set_child_subreaper(None);
+    }
+}
+
+/// Which children [`wait`] means.
+#[derive(Clone, Copy)]
+pub(crate) enum Children {
+    /// One child.
+    One(Pid),
+    /// Every child.
+    Any,
+    /// Every child in this process group.
+    Group(Pid),
+}
+
+/// Waits for a child to end and collects it, waitpid(2). `None`: there is no such child.
+pub(crate) fn wait(children: Children) -> io::Result<Option<(Pid, ExitStatus)>> {
+    wait_with(children, 0)
+}
+
+/// As [`wait`], but `None` also when children exist and none has ended.
+pub(crate) fn try_wait(children: Children) -> io::Result<Option<(Pid, ExitStatus)>> {
+    wait_with(children, libc::WNOHANG)
+}
+
+fn wait_with(children: Children, flags: libc::c_int) -> io::Result<Option<(Pid, ExitStatus)>> {
+    let target = match children {
+        Children::One(pid) => pid.get(),
+        Children::Any => -1,
+        Children::Group(group) => -group.get(),
+    };
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for an int for the whole call.
+    match retry(|| check(unsafe { libc::waitpid(target, &raw mut status, flags) })) {
+        Ok(pid) => Ok(Pid::new(pid).map(|pid| (pid, ExitStatus::from_raw(status)))),
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Kills every process of a group; no such group is no error.
+pub(crate) fn kill_group(group: Pid) {
+    // ESRCH means that they are gone, EPERM that what is left is not ours to end.
+    let _ = rx::kill_process_group(group.into(), rx::Signal::KILL);
+}
+
+/// A descriptor that means one process and never another one, pidfd_open(2).
+pub(crate) struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// Refers to whatever process has this number now; the caller checks who that is *after* it.
+    pub(crate) fn open(pid: Pid) -> io::Result<Self> {
+        Ok(Self(rx::pidfd_open(pid.into(), rx::PidfdFlags::empty())?))
+    }
+
+    /// Sends a signal, pidfd_send_signal(2). `ESRCH`: it has ended.
+    pub(crate) fn send(&self, signal: Signal) -> io::Result<()> {
+        Ok(rx::pidfd_send_signal(&self.0, signal.to_rustix())?)
+    }
+}
+
+impl AsFd for PidFd {
+    /// Readable once the process, all its threads included, has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Changes the root directory, and the working directory into it, so that nothing outside stays
+/// within reach of a relative path: chdir(2), chroot(2).
+pub(crate) fn change_root(root: &std::path::Path) -> io::Result<()> {
+    rx::chdir(root)?;
+    rx::chroot(".")?;
+    Ok(rx::chdir("/")?)
+}
+
+/// Sets both limits of `RLIMIT_CORE` to 0, setrlimit(2).
+pub(crate) fn forbid_core_dumps() -> io::Result<()> {
+    let none = rx::Rlimit { current: Some(0), maximum: Some(0) };
+    Ok(rx::setrlimit(rx::Resource::Core, none)?)
+}
+
+/// Sets the file mode creation mask, umask(2), which cannot fail.
+pub(crate) fn set_umask(mask: u32) {
+    rx::umask(rustix::fs::Mode::from_raw_mode(mask));
+}
+
+/// Writes out what this program, in Rust or in C, has printed and not written yet, fflush(3).
+pub(crate) fn flush_streams() {
+    use std::io::Write as _;
+    let _ = io::stdout().flush();
+    // SAFETY: a null stream means all of them; each is locked while it is written.
+    let _ = unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
+/// Whether a child has ended, without burying it (`WNOWAIT`, waitid(2)).
+pub(crate) fn has_ended(child: Pid) -> bool {
+    let options = rx::WaitIdOptions::EXITED | rx::WaitIdOptions::NOHANG | rx::WaitIdOptions::NOWAIT;
+    let status = retry(|| Ok(rx::waitid(rx::WaitId::Pid(child.into()), options)?));
+    // No such child: somebody else has buried it.
+    !matches!(status, Ok(None))
+}
+
+/// Sends a signal to a child that has not been buried, and whose number is therefore its own.
+pub(crate) fn kill_child(child: Pid, signal: Signal) {
+    // ESRCH cannot be; EPERM if it has changed its user: then only it can end itself.
+    let _ = rx::kill_process(child.into(), signal.to_rustix());
+}

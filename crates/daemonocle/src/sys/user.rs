@@ -1,0 +1,177 @@
+//! Users and groups: the user database, and giving privileges up for good.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+
+use rustix::process as rx;
+
+use super::check;
+
+/// An entry of the user database, passwd(5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// The user with this name; `None` when there is none.
+pub(crate) fn by_name(name: &str) -> io::Result<Option<Account>> {
+    let Ok(name) = CString::new(name) else {
+        return Ok(None);
+    };
+    account(|entry, buffer, length, found| {
+        // SAFETY: `name` ends in NUL; the other three are a valid entry, buffer and result for
+        // the whole call (see `account`).
+        unsafe { libc::getpwnam_r(name.as_ptr(), entry, buffer, length, found) }
+    })
+}
+
+/// The user with this number; `None` when there is none.
+pub(crate) fn by_id(uid: u32) -> io::Result<Option<Account>> {
+    account(|entry, buffer, length, found| {
+        // SAFETY: the three pointers are a valid entry, buffer and result for the whole call (see
+        // `account`).
+        unsafe { libc::getpwuid_r(uid, entry, buffer, length, found) }
+    })
+}
+
+fn account(
+    call: impl Fn(*mut libc::passwd, *mut libc::c_char, usize, *mut *mut libc::passwd) -> i32,
+) -> io::Result<Option<Account>> {
+    lookup(call, |entry| Account {
+        name: text(entry.pw_name),
+        uid: entry.pw_uid,
+        gid: entry.pw_gid,
+    })
+}
+
+/// The number of the group with this name; `None` when there is none.
+pub(crate) fn group_by_name(name: &str) -> io::Result<Option<u32>> {
+    let Ok(name) = CString::new(name) else {
+        return Ok(None);
+    };
+    lookup(
+        |entry: *mut libc::group, buffer, length, found| {
+            // SAFETY: `name` ends in NUL; the other three are a valid entry, buffer and result
+            // for the whole call (see `lookup`).
+            unsafe { libc::getgrnam_r(name.as_ptr(), entry, buffer, length, found) }
+        },
+        |entry| entry.gr_gid,
+    )
+}
+
+/// The protocol of the `get…_r` family: a buffer that may be too small, an error code as the
+/// result, and "not found" as a null pointer without an error.
+fn lookup<E, T>(
+    call: impl Fn(*mut E, *mut libc::c_char, usize, *mut *mut E) -> i32,
+    read: impl Fn(&E) -> T,
+) -> io::Result<Option<T>> {
+    const MOST: usize = 1 << 24;
+    let mut buffer: Vec<libc::c_char> = vec![0; 1024];
+    loop {
+        let mut entry = MaybeUninit::<E>::uninit();
+        let mut found = std::ptr::null_mut();
+        match call(entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found) {
+            0 if found.is_null() => return Ok(None),
+            // SAFETY: success and a non-null result say that `entry`, to which `found` points,
+            // has been filled in; its strings are in `buffer`, which is still there.
+            0 => return Ok(Some(read(unsafe { entry.assume_init_ref() }))),
+            libc::EINTR => {}
+            libc::ERANGE if buffer.len() < MOST => buffer.resize(buffer.len() * 4, 0),
+            // What getpwnam(3) lists as ways of saying "not found".
+            libc::ENOENT | libc::ESRCH | libc::EBADF => return Ok(None),
+            code => return Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+fn text(string: *const libc::c_char) -> String {
+    // SAFETY: the strings of a filled-in entry end in NUL (getpwnam(3)) and outlive this call.
+    unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
+}
+
+/// All groups of a user according to the database, `gid` included, getgrouplist(3).
+pub(crate) fn groups_of(name: &str, gid: u32) -> io::Result<Vec<u32>> {
+    let name = CString::new(name)?;
+    let mut groups: Vec<u32> = vec![0; 64];
+    loop {
+        let mut count = i32::try_from(groups.len()).unwrap_or(i32::MAX);
+        // SAFETY: `groups` has room for `count` numbers, and `name` ends in NUL.
+        let result =
+            unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
+        let needed = usize::try_from(count).unwrap_or(0);
+        if result >= 0 {
+            groups.truncate(needed);
+            return Ok(groups);
+        }
+        if needed <= groups.len() || needed > 1 << 16 {
+            return Err(io::Error::other("the list of groups does not end"));
+        }
+        groups.resize(needed, 0);
+    }
+}
+
+/// The user this process acts as.
+pub(crate) fn effective() -> u32 {
+    rx::geteuid().as_raw()
+}
+
+/// The group this process acts as.
+pub(crate) fn effective_group() -> u32 {
+    rx::getegid().as_raw()
+}
+
+/// A user by name and number, for messages: `root (0)`, or the number alone.
+pub(crate) fn describe(uid: u32) -> String {
+    match by_id(uid) {
+        Ok(Some(account)) => format!("{} ({uid})", account.name),
+        _ => uid.to_string(),
+    }
+}
+
+/// Becomes another user for good: supplementary groups, then the group, then the user, each
+/// checked by asking the kernel back, and the way to the old user tried and found closed.
+///
+/// Only for a process with one thread: the calls change it alone.
+pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: `groups` is valid for its length for the whole call.
+    check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })?;
+    // SAFETY: takes three numbers.
+    check(unsafe { libc::setresgid(gid, gid, gid) })?;
+    // SAFETY: takes three numbers.
+    check(unsafe { libc::setresuid(uid, uid, uid) })?;
+    verify(uid, gid, groups)
+}
+
+fn verify(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    let uids = [rx::getuid().as_raw(), rx::geteuid().as_raw()];
+    let gids = [rx::getgid().as_raw(), rx::getegid().as_raw()];
+    let mut wanted = groups.to_vec();
+    let mut actual: Vec<u32> = rx::getgroups()?.into_iter().map(|gid| gid.as_raw()).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    actual.sort_unstable();
+    actual.dedup();
+    if uids != [uid; 2] || gids != [gid; 2] || wanted != actual {
+        return Err(io::Error::other("the kernel accepted the change and did not make it"));
+    }
+    // SAFETY: takes a number; it must fail here, and if it does not, the caller gives up.
+    if uid != 0 && check(unsafe { libc::setuid(0) }).is_ok() {
+        return Err(io::Error::other("root's privileges could be taken back"));
+    }
+    Ok(())
+}
+
+/// Whether real, effective and saved numbers are all these.
+pub(crate) fn is_exactly(uid: u32, gid: u32) -> bool {
+    let (mut uids, mut gids) = ([0; 3], [0; 3]);
+    let [a, b, c] = &mut uids;
+    // SAFETY: three valid places for user numbers; the call can only fail for bad addresses.
+    let _ = unsafe { libc::getresuid(a, b, c) };
+    let [a, b, c] = &mut gids;
+    // SAFETY: three valid places for group numbers; the call can only fail for bad addresses.
+    let _ = unsafe { libc::getresgid(a, b, c) };
+    uids == [uid; 3] && gids == [gid; 3]
+}
