@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Location, Settings};
 use crate::error::{Error, Kind};
-use crate::pid_file::{self, Presence, Running};
+use crate::pid_file::{self, Origin, Presence, Running};
 use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::signal::Signal;
@@ -23,18 +23,19 @@ pub(crate) fn stop(settings: &Settings, stop: Stop, events: Events<'_>) -> Resul
     let name = &settings.name;
     match find(&location, name, deadline)? {
         Found::Nobody { broken } => {
+            let is_removed = pid_file::sweep(&location, Origin::Unknown)?;
             if broken {
                 let path = location.path.display();
-                events(Event::Warning(format!("Empty or broken PID file {path}; removing it")));
+                let done = if is_removed { "removed" } else { "left as it is" };
+                events(Event::Warning(format!("Empty or broken PID file {path}; {done}")));
             }
-            pid_file::sweep(&location)?;
             events(Event::Warning(format!("{name} is not running")));
             Ok(Outcome::NotRunning)
         }
         Found::Running { pid, handle } => {
             let target = Target { name, pid, handle };
             let outcome = target.end(timeout, stop.force, events)?;
-            pid_file::sweep(&location)?;
+            pid_file::sweep(&location, Origin::Daemon)?;
             events(Event::Done);
             Ok(outcome)
         }

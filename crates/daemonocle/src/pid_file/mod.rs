@@ -81,8 +81,14 @@ impl PidFile {
                     let what = format!("PID file {:?}: directory {:?}", location.path, error.path);
                     Error::system(what, error.error)
                 })?;
-            let Some((file, inode)) = open_or_create(location, &dir)? else {
-                continue;
+            let (file, inode) = match open_or_create(location, &dir) {
+                Ok(Some(opened)) => opened,
+                Ok(None) => continue,
+                Err(error) if error.is_permission_denied() => {
+                    return running_for_a_reader(location, &dir)?
+                        .map_or(Err(error), |pid| Ok(Claim::Running(pid)));
+                }
+                Err(error) => return Err(error),
             };
             wait_for_startup(location, &file, deadline)?;
             if inode_in(location, &dir)? != Some(inode) {
@@ -163,22 +169,39 @@ pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
     }
 }
 
-/// Removes what a daemon that has ended could not remove, unless somebody is at the file again.
-pub(crate) fn sweep(location: &Location) -> Result<(), Error> {
+/// Removes what a daemon that has ended could not remove, unless somebody is at the file again;
+/// whether it did. A file that is `Unknown` must be one that a start would use.
+pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> {
     let Some(dir) = existing_dir(location)? else {
-        return Ok(());
+        return Ok(false);
     };
-    let Some((file, inode)) = open_existing(location, &dir, Access::ReadWrite)? else {
-        return Ok(());
+    let (file, inode) = match open_existing(location, &dir, Access::ReadWrite) {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return Ok(false),
+        // Not ours to remove, and in nobody's way: a file that nobody holds means "not running".
+        Err(error) if error.is_permission_denied() => return Ok(false),
+        Err(error) => return Err(error),
     };
+    if origin == Origin::Unknown && inspect_file(location, &file).is_err() {
+        return Ok(false);
+    }
     let cannot = |error| location.cannot("lock", error);
-    if lock::try_shared(&*file, STARTUP).map_err(cannot)?
-        && lock::try_shared(&*file, CLAIM).map_err(cannot)?
-    {
+    let is_free = lock::try_shared(&*file, STARTUP).map_err(cannot)?
+        && lock::try_shared(&*file, CLAIM).map_err(cannot)?;
+    if is_free {
         let (name, path) = (location.name.clone(), location.path.clone());
         PidFile { file, dir, name, path, inode }.remove()?;
     }
-    Ok(())
+    Ok(is_free)
+}
+
+/// How a PID file came to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A daemon that was seen alive had it.
+    Daemon,
+    /// Anybody may have put it there.
+    Unknown,
 }
 
 /// Waits for the outcome of a start in progress until `deadline`; `false`: it passed. Only for
@@ -229,6 +252,19 @@ fn inspect_dir(meta: &Meta, trusted: Trusted) -> io::Result<()> {
 fn inode_in(location: &Location, dir: &Dir) -> Result<Option<Inode>, Error> {
     let meta = dir.meta(&location.name).map_err(|error| location.cannot("find", error))?;
     Ok(meta.map(|meta| meta.inode))
+}
+
+/// The daemon that is running, for somebody who may read its PID file and not write to it. A file
+/// that somebody else could have made says nothing.
+fn running_for_a_reader(location: &Location, dir: &Dir) -> Result<Option<Pid>, Error> {
+    let Ok(Some((file, inode))) = open_existing(location, dir, Access::Read) else {
+        return Ok(None);
+    };
+    inspect_file(location, &file)?;
+    match holder::identify(location, &file, inode, Startup::Theirs)? {
+        Presence::Running(running) => Ok(Some(running.pid)),
+        Presence::Absent { .. } | Presence::Starting => Ok(None),
+    }
 }
 
 type Opened = Option<(Arc<File>, Inode)>;
@@ -320,19 +356,28 @@ fn wait_for_startup(
     file: &Arc<File>,
     deadline: Option<Instant>,
 ) -> Result<(), Error> {
+    /// Refusals without a holder to be seen before somebody is blamed: one may be owed to a holder
+    /// who let go between the two questions.
+    const BLAMED_AFTER: u32 = 3;
     let cannot = |error| location.cannot("lock", error);
-    if lock::try_shared(&**file, STARTUP).map_err(cannot)?
-        || lock::wait_shared(file, STARTUP, deadline).map_err(cannot)?
-    {
-        return Ok(());
+    let mut refusals = 0;
+    while !lock::try_shared(&**file, STARTUP).map_err(cannot)? {
+        if lock::is_shared_held(&**file, STARTUP).map_err(cannot)? {
+            if lock::wait_shared(file, STARTUP, deadline).map_err(cannot)? {
+                return Ok(());
+            }
+            let path = &location.path;
+            let message =
+                format!("timed out while waiting for another start that holds PID file {path:?}");
+            return Err(Error::new(Kind::TimedOut, message));
+        }
+        refusals += 1;
+        if refusals == BLAMED_AFTER {
+            // A lock, but no write lock: somebody who can only read the file.
+            return Err(squatted(location));
+        }
     }
-    if !lock::is_shared_held(&**file, STARTUP).map_err(cannot)? {
-        // A lock that is no write lock: somebody who can only read the file.
-        return Err(squatted(location));
-    }
-    let path = &location.path;
-    let message = format!("timed out while waiting for another start that holds PID file {path:?}");
-    Err(Error::new(Kind::TimedOut, message))
+    Ok(())
 }
 
 /// After a claim that failed although no daemon is there: whether its holder was merely dying.
