@@ -57,7 +57,7 @@ pub(super) fn run(
         phase: Phase::SettingUp,
         status: None,
         failure: None,
-        watch: Watch::new(&launch.config, starter, None, daemon),
+        watch: Watch::new(&launch.config, launch.pid_file.clone(), starter, None, daemon),
     };
     let outcome = signals.and_then(|signals| supervisor.run(&signals, events));
     if supervisor.status.is_none() {

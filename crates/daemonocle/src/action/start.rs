@@ -138,7 +138,7 @@ impl Launch {
         };
         drop((newborn, leash));
         let errors = errors.map(|pipe| pipe.read);
-        let mut watch = Watch::new(&self.config, starter, errors, guardian);
+        let mut watch = Watch::new(&self.config, self.pid_file.clone(), starter, errors, guardian);
         let result = watch.until_certain();
         match result {
             Ok(_) => self.announce(&watch),

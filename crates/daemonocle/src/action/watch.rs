@@ -7,10 +7,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Startup};
 use crate::error::{Error, Kind};
+use crate::pid_file::PidFile;
 use crate::startup::{Report, Starter};
 use crate::sys::fd::{deadline_in, read_available, wait_readable};
 use crate::sys::process::{Pid, PidFd};
@@ -20,6 +22,7 @@ use super::guardian::Order;
 
 /// Watches a new daemon come up.
 pub(super) struct Watch {
+    pid_file: Option<Arc<PidFile>>,
     pub(super) starter: Starter,
     startup: Startup,
     /// How long a daemon that was told to end may take.
@@ -60,6 +63,7 @@ pub(super) enum Step {
 impl Watch {
     pub(super) fn new(
         config: &Config,
+        pid_file: Option<Arc<PidFile>>,
         starter: Starter,
         errors: Option<OwnedFd>,
         child: Pid,
@@ -71,6 +75,7 @@ impl Watch {
             Startup::Alive(_) => None,
         };
         Self {
+            pid_file,
             starter,
             startup: settings.startup,
             patience: settings.stop_timeout,
@@ -164,7 +169,14 @@ impl Watch {
                 self.daemon = Some(pid);
                 Step::Nothing
             }
-            Some(Report::SetUp) => Step::SetUp,
+            Some(Report::SetUp) => {
+                match self.pid_file.as_ref().map_or(Ok(()), |file| file.publish()) {
+                    Ok(()) => Step::SetUp,
+                    Err(error) => {
+                        Step::Failed(Failure::System("set the mode of the PID file", error))
+                    }
+                }
+            }
             Some(Report::Ready) => Step::Ready,
             Some(Report::Failed(why)) => Step::Failed(Failure::SetUp(why)),
             Some(Report::Ended(words)) => {

@@ -53,6 +53,8 @@ pub(crate) struct PidFile {
     name: OsString,
     path: PathBuf,
     inode: Inode,
+    /// The permissions it is going to have.
+    mode: u32,
 }
 
 /// The answer to an attempt to claim a PID file.
@@ -103,9 +105,9 @@ impl PidFile {
                 }
             }
             let broken = contents::are_broken(&file).map_err(|e| location.cannot("read", e))?;
-            set_mode(&*file, 0o644 & !umask).map_err(|e| location.cannot("set the mode of", e))?;
             let (name, path) = (location.name.clone(), location.path.clone());
-            return Ok(Claim::Ours { file: Self { file, dir, name, path, inode }, broken });
+            let mode = 0o644 & !umask;
+            return Ok(Claim::Ours { file: Self { file, dir, name, path, inode, mode }, broken });
         }
     }
 
@@ -122,6 +124,12 @@ impl PidFile {
         retry(|| self.file.write_all_at(text.as_bytes(), 0))
             .and_then(|()| retry(|| self.file.set_len(text.len() as u64)))
             .map_err(|error| self.cannot("write", error))
+    }
+
+    /// Lets others read it. Not before the daemon has its lock: whoever can open the file can lock
+    /// it for reading, and so be in the way of everybody's write locks.
+    pub(crate) fn publish(&self) -> io::Result<()> {
+        set_mode(&*self.file, self.mode)
     }
 
     /// Tells whoever waits that the outcome of the start is known.
@@ -190,7 +198,7 @@ pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> 
         && lock::try_shared(&*file, CLAIM).map_err(cannot)?;
     if is_free {
         let (name, path) = (location.name.clone(), location.path.clone());
-        PidFile { file, dir, name, path, inode }.remove()?;
+        PidFile { file, dir, name, path, inode, mode: 0 }.remove()?;
     }
     Ok(is_free)
 }
