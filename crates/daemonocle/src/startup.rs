@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use crate::sys::fd::{receive, send, socket_pair};
+use crate::sys::fd::{receive, send, shut_down_sending, socket_pair};
 use crate::sys::process::Pid;
 
 /// What the daemon tells, each at most once and in this order.
@@ -109,6 +109,14 @@ impl Starter {
             Reply::Accepted => b'A',
         };
         send(self.0.as_fd(), &[byte])
+    }
+}
+
+impl Starter {
+    /// Makes the daemon see the end of the channel, and goes on listening to it.
+    pub(crate) fn hang_up(&self) {
+        // It fails only if the other side has hung up before.
+        let _ = shut_down_sending(self.0.as_fd());
     }
 }
 

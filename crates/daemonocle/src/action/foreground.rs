@@ -57,6 +57,7 @@ pub(super) fn run(
         phase: Phase::SettingUp,
         status: None,
         failure: None,
+        is_asked: false,
         watch: Watch::new(&launch.config, launch.pid_file.clone(), starter, None, daemon),
     };
     let outcome = signals.and_then(|signals| supervisor.run(&signals, events));
@@ -86,6 +87,8 @@ struct Supervisor<'a> {
     /// How the daemon has ended, once it has.
     status: Option<ExitStatus>,
     failure: Option<Failure>,
+    /// Whether a signal has asked for the end.
+    is_asked: bool,
     watch: Watch,
 }
 
@@ -171,6 +174,7 @@ impl Supervisor<'_> {
         if self.status.is_some() || sender == Sender::Process(Some(self.daemon)) {
             return Ok(());
         }
+        self.is_asked |= self.launch.config.settings().end_on.contains(&signal);
         if FORWARDED.contains(&signal) {
             events(Event::Forwarding(signal));
         }
@@ -202,9 +206,10 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits until nobody of the process group is left but us. As PID 1, leaving is what ends them.
+    /// Waits until nobody of the process group is left but us. PID 1 that was asked to end does
+    /// not: its own end is theirs.
     fn wait_for_the_rest(&mut self, signals: &Signals, events: Events<'_>) -> Result<(), Error> {
-        if Pid::current().get() == 1 {
+        if self.is_asked && Pid::current().get() == 1 {
             return Ok(());
         }
         let cannot = |error| Error::system("cannot wait for the process group", error);

@@ -213,6 +213,10 @@ impl Watch {
     pub(super) fn put_down(&mut self, order: impl Fn(Order)) {
         /// Ample for a process that was killed to be gone.
         const DYING: Duration = Duration::from_secs(5);
+        if self.child.is_none() {
+            // Without a guardian to order about: the end of the channel ends the daemon.
+            self.starter.hang_up();
+        }
         if !self.is_over() {
             order(Order::Terminate);
             self.wait_for_death(deadline_in(self.patience));

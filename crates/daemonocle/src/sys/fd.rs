@@ -230,3 +230,8 @@ pub(crate) fn read_byte(fd: BorrowedFd<'_>) -> io::Result<Option<u8>> {
     let count = retry(|| Ok(rustix::io::read(fd, &mut byte)?))?;
     Ok((count == 1).then_some(byte[0]))
 }
+
+/// Lets the other side of a socket see the end, shutdown(2).
+pub(crate) fn shut_down_sending(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?)
+}
