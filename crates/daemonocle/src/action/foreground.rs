@@ -202,7 +202,7 @@ impl Supervisor<'_> {
     fn family(&self) -> Children {
         match Pid::current().get() {
             1 => Children::Any,
-            _ => Children::Group(process::group()),
+            _ => Children::Group,
         }
     }
 
@@ -239,9 +239,9 @@ impl Supervisor<'_> {
     fn another_member(&self) -> io::Result<Option<Pid>> {
         let me = Pid::current();
         let group = process::group();
-        let members = proc::group(group.get())?;
+        let members = proc::group(group)?;
         let is_ours =
-            |stat: &proc::Stat| group == me || proc::is_descendant(stat, me).unwrap_or(false);
+            |stat: &proc::Stat| group == me.get() || proc::is_descendant(stat, me).unwrap_or(false);
         Ok(members
             .iter()
             .find(|stat| stat.pid != me && !stat.is_dead() && is_ours(stat))

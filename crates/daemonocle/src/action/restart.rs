@@ -5,6 +5,7 @@
 use crate::config::Settings;
 use crate::error::Error;
 
+use super::start::check;
 use super::{Events, Outcome, Start, Stop, Subject, start, stop};
 
 /// A daemon that does not stop is not started again; one that was not running is started.
@@ -15,8 +16,8 @@ pub(crate) fn restart(
     how_to_start: Start,
     events: Events<'_>,
 ) -> Result<Outcome, Error> {
-    // Better to hear of a wrong definition while the old daemon still runs.
-    settings.validate()?;
+    // Better to hear that there can be no new daemon while the old one still runs.
+    check(settings, subject)?;
     stop(settings, how_to_stop, events)?;
     start(settings, subject, how_to_start, events)
 }

@@ -32,13 +32,9 @@ pub(crate) fn start(
     start: Start,
     events: Events<'_>,
 ) -> Result<Outcome, Error> {
+    let (config, proof) = check(settings, subject)?;
+    let config = Arc::new(config);
     let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
-    if subject.worker.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
-        let name = &settings.name;
-        return Err(Error::definition(format!("no worker is defined for {name}")));
-    }
-    let config = Arc::new(settings.validate()?);
-    let proof = SingleThreaded::check().map_err(too_many_threads)?;
     ensure_standard_streams().map_err(|error| cannot("open /dev/null", error))?;
     let in_foreground = start.foreground || !is_detaching(settings.detach);
 
@@ -75,6 +71,19 @@ pub(crate) fn start(
         launch.clear_away();
     }
     result
+}
+
+/// Everything that is certain to make a start fail, found out before anything is done.
+pub(super) fn check(
+    settings: &Settings,
+    subject: &Subject,
+) -> Result<(Config, SingleThreaded), Error> {
+    if subject.worker.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        let name = &settings.name;
+        return Err(Error::definition(format!("no worker is defined for {name}")));
+    }
+    let proof = SingleThreaded::check().map_err(too_many_threads)?;
+    Ok((settings.validate()?, proof))
 }
 
 fn too_many_threads(count: u32) -> Error {

@@ -138,9 +138,10 @@ pub(crate) fn new_group() -> io::Result<()> {
     Ok(rx::setpgid(None, None)?)
 }
 
-/// The process group of the caller.
-pub(crate) fn group() -> Pid {
-    rx::getpgrp().into()
+/// The process group of the caller, getpgrp(2): 0 when its leader lives outside this PID namespace.
+pub(crate) fn group() -> i32 {
+    // SAFETY: takes nothing, touches nothing, cannot fail.
+    unsafe { libc::getpgrp() }
 }
 
 /// While it lives, orphaned descendants become children of this process, so that their end can
@@ -168,8 +169,8 @@ pub(crate) enum Children {
     One(Pid),
     /// Every child.
     Any,
-    /// Every child in this process group.
-    Group(Pid),
+    /// Every child in the caller's process group.
+    Group,
 }
 
 /// Waits for a child to end and collects it, waitpid(2). `None`: there is no such child.
@@ -186,7 +187,7 @@ fn wait_with(children: Children, flags: libc::c_int) -> io::Result<Option<(Pid, 
     let target = match children {
         Children::One(pid) => pid.get(),
         Children::Any => -1,
-        Children::Group(group) => -group.get(),
+        Children::Group => 0,
     };
     let mut status = 0;
     // SAFETY: `status` is a valid place for an int for the whole call.
