@@ -205,9 +205,7 @@ impl Daemon {
     where
         F: AsyncFnOnce(Context) -> Result + Send + 'static,
     {
-        let worker = crate::worker::asynchronous(worker);
-        *self.subject.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
-        self
+        self.worker(move |context| crate::worker::block_on(worker(context.clone())))
     }
 
     fn hooks(&self) -> std::sync::MutexGuard<'_, Hooks> {

@@ -23,7 +23,6 @@ pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::res
 /// ```
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     kind: Kind,
     message: String,
@@ -128,7 +127,12 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let Inner { kind, message, exit_code, .. } = &*self.0;
+        f.debug_struct("Error")
+            .field("kind", kind)
+            .field("message", message)
+            .field("exit_code", exit_code)
+            .finish_non_exhaustive()
     }
 }
 

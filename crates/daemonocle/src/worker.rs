@@ -8,18 +8,13 @@ use crate::error::Result;
 /// Runs once, in the daemon, after everything has been set up.
 pub(crate) type Worker = Box<dyn FnOnce(&Context) -> Result + Send>;
 
-/// Makes a worker of an asynchronous closure: a multi-thread tokio runtime is built in the daemon,
-/// where it belongs, and ends with the worker.
+/// Runs an asynchronous worker: a multi-thread tokio runtime is built in the daemon, where it
+/// belongs, and ends with the worker.
 #[cfg(feature = "tokio")]
-pub(crate) fn asynchronous<F>(f: F) -> Worker
-where
-    F: AsyncFnOnce(Context) -> Result + Send + 'static,
-{
-    Box::new(move |context| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let result = runtime.block_on(f(context.clone()));
-        // Tasks that block must not keep the daemon from ending.
-        runtime.shutdown_background();
-        result
-    })
+pub(crate) fn block_on(worker: impl Future<Output = Result>) -> Result {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(worker);
+    // Tasks that block must not keep the daemon from ending.
+    runtime.shutdown_background();
+    result
 }

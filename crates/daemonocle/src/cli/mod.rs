@@ -6,4 +6,4 @@ mod args;
 mod render;
 mod run;
 
-pub use args::{Action, NoOptions};
+pub use args::{Action, Format, NoOptions};

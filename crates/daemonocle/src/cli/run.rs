@@ -68,15 +68,35 @@ impl Daemon {
 
     /// As [`run`](Self::run), with an asynchronous worker in a tokio runtime that is made in the
     /// daemon.
+    ///
+    /// ```no_run
+    /// fn main() -> std::process::ExitCode {
+    ///     daemonocle::Daemon::new("example").run_async(async |ctx| {
+    ///         let shutdown = ctx.shutdown();
+    ///         ctx.ready();
+    ///         shutdown.requested().await;
+    ///         Ok(())
+    ///     })
+    /// }
+    /// ```
     #[cfg(feature = "tokio")]
-    pub fn run_async<F>(self, worker: F) -> ExitCode
+    pub fn run_async<W>(self, worker: W) -> ExitCode
     where
-        F: AsyncFnOnce(Context) -> Result + Send + 'static,
+        W: AsyncFnOnce(Context) -> Result + Send + 'static,
     {
-        match self.parse::<NoOptions>() {
-            Ok(action) => self.async_worker(worker).act(action),
-            Err(code) => code,
-        }
+        self.run_async_with(async move |context, NoOptions| worker(context).await)
+    }
+
+    /// As [`run_async`](Self::run_async), with options as [`run_with`](Self::run_with) has them.
+    #[cfg(feature = "tokio")]
+    pub fn run_async_with<O, W>(self, worker: W) -> ExitCode
+    where
+        O: Args + Send + 'static,
+        W: AsyncFnOnce(Context, O) -> Result + Send + 'static,
+    {
+        self.run_with(move |context: &Context, options: O| {
+            crate::worker::block_on(worker(context.clone(), options))
+        })
     }
 
     /// Does what has been parsed, prints it, and gives the exit code.
