@@ -139,6 +139,8 @@ impl Supervisor<'_> {
                 }
                 self.launch.announce(&self.watch);
             }
+            // Its wait status says it better.
+            (Step::Failed(Failure::Death), _) => {}
             (Step::Failed(failure), Phase::SettingUp | Phase::Running) => {
                 self.phase = Phase::Settled;
                 if matches!(failure, Failure::TimedOut(_)) {
