@@ -13,7 +13,7 @@ use std::path::Path;
 use crate::config::{Config, Identity};
 use crate::error::Error;
 use crate::sys::fd::{Stream, close_all_but, redirect};
-use crate::sys::fs::{Dir, Missing, open_output, split};
+use crate::sys::fs::{Dir, Missing, Trusted, open_output, split};
 use crate::sys::{process, signal, user};
 
 /// Where the standard streams are to go.
@@ -116,7 +116,8 @@ fn redirect_streams(
 }
 
 fn open(path: &Path) -> Result<File, Error> {
-    open_output(path).map_err(|error: io::Error| {
+    // By now this process acts as the daemon's user.
+    open_output(path, Trusted::new(None)).map_err(|error: io::Error| {
         Error::system(format!("cannot open output file {path:?}"), error)
     })
 }

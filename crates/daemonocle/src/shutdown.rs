@@ -147,6 +147,8 @@ pub(crate) struct Lifecycle {
     /// Whether the worker has taken the handle, and so is expected to return by itself.
     taken: AtomicBool,
     finishing: AtomicBool,
+    /// Whether a signal has made a thread for it, which may not have got there yet.
+    dispatched: AtomicBool,
     /// The thread that has begun to finish.
     finisher: OnceLock<ThreadId>,
     hook: Mutex<Option<Hook>>,
@@ -170,6 +172,7 @@ impl Lifecycle {
             wakers: Mutex::new(Vec::new()),
             taken: AtomicBool::new(false),
             finishing: AtomicBool::new(false),
+            dispatched: AtomicBool::new(false),
             finisher: OnceLock::new(),
             hook: Mutex::new(hook),
             tell,
@@ -216,7 +219,7 @@ impl Lifecycle {
             return;
         }
         let first = before == 0;
-        if self.finishing.load(Ordering::SeqCst) {
+        if self.finishing.load(Ordering::SeqCst) || self.dispatched.load(Ordering::SeqCst) {
             // The hook is running. One signal may still belong to what started it: a stop that
             // meets a daemon that was ending by itself.
             if !first {
@@ -230,6 +233,7 @@ impl Lifecycle {
                 return;
             }
         }
+        self.dispatched.store(true, Ordering::SeqCst);
         self.finish_elsewhere(End::of_signal(arrival.signal));
     }
 

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::startup::{Newborn, Report};
 use crate::sys::fd::{read_byte, wait_readable, write_byte};
 use crate::sys::process::{self, Children, Fork, Pid, PidFd, SingleThreaded, exit_now};
-use crate::sys::signal::{Signal, Signals};
+use crate::sys::signal::{self, Signal, Signals};
 
 use super::birth::Birth;
 
@@ -26,6 +26,10 @@ pub(super) fn run(birth: Option<Birth>, leash: OwnedFd, proof: SingleThreaded) -
     };
     if let Err(error) = process::new_session() {
         fail(&birth.newborn, "make a session", error);
+    }
+    // Were SIGCHLD ignored, as a caller may have left it, nobody would learn how the daemon died.
+    if let Err(error) = signal::reset() {
+        fail(&birth.newborn, "reset signals", error);
     }
     match process::fork(proof) {
         Ok(Fork::Child) => {

@@ -274,6 +274,12 @@ impl Meta {
         Ok(rustix::fs::fstat(file)?.into())
     }
 
+    /// Whether, being a directory, somebody who is not trusted may make files in it.
+    fn is_open_to_others(&self, trusted: Trusted) -> bool {
+        const OTHERS_WRITE: u32 = 0o002;
+        self.mode & OTHERS_WRITE != 0 || !trusted.includes(self.uid)
+    }
+
     /// What it is if it is not a regular file, in words.
     pub(crate) fn oddity(&self) -> Option<&'static str> {
         match self.kind {
@@ -308,20 +314,25 @@ pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
 /// Opens a file for appending, as the standard output of a daemon.
 ///
 /// A link in its place has appeared since the path was resolved and is refused; a FIFO without a
-/// reader fails instead of blocking (`ENXIO`). In a directory where everybody may make files, a
-/// file with several names may be a trap: somebody's hard link to a file that is precious to us.
-pub(crate) fn open_output(path: &Path) -> io::Result<File> {
-    const ANYBODY_WRITES: u32 = 0o002;
+/// reader fails instead of blocking (`ENXIO`). Where somebody else may make files, a file that is
+/// there already may be a trap: a hard link to a file that is precious to us, or a file of his
+/// own, in which he would read what is written.
+pub(crate) fn open_output(path: &Path, trusted: Trusted) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
     let flags = flags | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::NONBLOCK;
     // Reduced by the umask, which has been set.
     let mode = Mode::from_raw_mode(0o666);
     let file = File::from(retry(|| Ok(rustix::fs::open(path, flags, mode)?))?);
     let meta = Meta::of(&file)?;
-    if meta.links > 1 && meta.kind == FileType::RegularFile {
-        let dir = path.parent().unwrap_or(Path::new("/"));
-        if Meta::from(rustix::fs::stat(dir)?).mode & ANYBODY_WRITES != 0 {
-            let why = "it is a hard link in a directory that every user may write to";
+    let dir = Meta::from(rustix::fs::stat(path.parent().unwrap_or(Path::new("/")))?);
+    if meta.kind == FileType::RegularFile && dir.is_open_to_others(trusted) {
+        if !trusted.includes(meta.uid) {
+            let owner = user::describe(meta.uid);
+            let why = format!("it belongs to user {owner}, in a directory where he may make files");
+            return Err(io::Error::other(why));
+        }
+        if meta.links > 1 {
+            let why = "it is a hard link, in a directory where others may make files";
             return Err(io::Error::other(why));
         }
     }
