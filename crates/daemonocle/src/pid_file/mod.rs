@@ -17,6 +17,7 @@
 
 mod contents;
 mod holder;
+mod orphan;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -105,9 +106,17 @@ impl PidFile {
                 }
             }
             let broken = contents::are_broken(&file).map_err(|e| location.cannot("read", e))?;
+            let orphan = orphan::find(location).map_err(|e| location.cannot("look for", e))?;
             let (name, path) = (location.name.clone(), location.path.clone());
             let mode = 0o644 & !umask;
-            return Ok(Claim::Ours { file: Self { file, dir, name, path, inode, mode }, broken });
+            let file = Self { file, dir, name, path, inode, mode };
+            return match orphan {
+                None => Ok(Claim::Ours { file, broken }),
+                Some(Running { pid, .. }) => {
+                    file.remove()?;
+                    Err(orphaned(location, pid))
+                }
+            };
         }
     }
 
@@ -162,16 +171,27 @@ impl PidFile {
 
 /// Looks who holds the PID file at `location`. Reads, and changes nothing.
 pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
-    let Some(dir) = existing_dir(location)? else {
-        return Ok(Presence::Absent { broken: false });
+    let presence = match existing_dir(location)? {
+        None => Presence::Absent { broken: false },
+        Some(dir) => look_in(location, &dir)?,
     };
+    match presence {
+        Presence::Absent { .. } => {
+            let orphan = orphan::find(location).map_err(|e| location.cannot("look for", e))?;
+            Ok(orphan.map_or(presence, Presence::Running))
+        }
+        other => Ok(other),
+    }
+}
+
+fn look_in(location: &Location, dir: &Dir) -> Result<Presence, Error> {
     if let Some((own, pid)) = OWN.get()
         && *pid == Pid::current()
-        && inode_in(location, &dir)? == Some(*own)
+        && inode_in(location, dir)? == Some(*own)
     {
         return Ok(Presence::Running(Running { pid: *pid, handle: PidFd::open(*pid) }));
     }
-    match open_existing(location, &dir, Access::Read)? {
+    match open_existing(location, dir, Access::Read)? {
         None => Ok(Presence::Absent { broken: false }),
         Some((file, inode)) => holder::identify(location, &file, inode, Startup::Theirs),
     }
@@ -346,6 +366,14 @@ fn untrusted(location: &Location, why: &str) -> Error {
     let path = &location.path;
     let message =
         format!("will not use PID file {path:?}: {why}; remove it or choose another path");
+    Error::new(Kind::Identity, message)
+}
+
+fn orphaned(location: &Location, pid: Pid) -> Error {
+    let path = &location.path;
+    let message = format!(
+        "already running with PID {pid}, but somebody has deleted its PID file {path:?}: stop it first"
+    );
     Error::new(Kind::Identity, message)
 }
 

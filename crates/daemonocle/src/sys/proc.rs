@@ -1,10 +1,15 @@
 //! What /proc tells about processes, proc(5). The parsers are pure and total.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check;
+use super::lock::Byte;
 use super::process::Pid;
 
 /// The fields of /proc/PID/stat that are used here.
@@ -149,6 +154,56 @@ fn has_shared_lock(fdinfo: &str, inode: u64) -> bool {
     })
 }
 
+/// Who holds a record lock for writing that starts at this byte of some file: the process, and the
+/// inode number of the file (/proc/locks, proc(5)). Empty where /proc does not tell.
+pub(crate) fn lock_holders(byte: Byte) -> io::Result<Vec<(Pid, u64)>> {
+    match fs::read_to_string("/proc/locks") {
+        Ok(text) => Ok(text.lines().filter_map(|line| parse_lock(line, byte)).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse_lock(line: &str, byte: Byte) -> Option<(Pid, u64)> {
+    // "1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 1073741826 1073741826"; who waits has a "->".
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    match words[..] {
+        [_, "POSIX", _, "WRITE", pid, place, start, _] if start.parse() == Ok(byte.0) => {
+            Some((Pid::new(pid.parse().ok()?)?, place.rsplit(':').next()?.parse().ok()?))
+        }
+        _ => None,
+    }
+}
+
+/// A file that a process has open and that has no name any more.
+pub(crate) struct DeletedFile {
+    /// The path that it had.
+    pub(crate) path: PathBuf,
+    pub(crate) inode: u64,
+    /// Its owner.
+    pub(crate) uid: u32,
+}
+
+/// The deleted files that a process has open; only its owner and root may ask.
+pub(crate) fn deleted_files(pid: Pid) -> io::Result<Vec<DeletedFile>> {
+    const MARK: &[u8] = b" (deleted)";
+    let mut files = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let link = entry?.path();
+        // A descriptor may be closed while the list is read.
+        let (Ok(target), Ok(meta)) = (fs::read_link(&link), fs::metadata(&link)) else {
+            continue;
+        };
+        if let Some(path) = target.as_os_str().as_bytes().strip_suffix(MARK)
+            && meta.nlink() == 0
+        {
+            let path = PathBuf::from(OsStr::from_bytes(path));
+            files.push(DeletedFile { path, inode: meta.ino(), uid: meta.uid() });
+        }
+    }
+    Ok(files)
+}
+
 /// How long the process with this start time has been there, suspends of the machine included.
 /// No change of the wall clock can touch it.
 pub(crate) fn age(start: u64) -> Duration {
@@ -251,6 +306,18 @@ mod tests {
         }
         assert_eq!(parse_stat(b""), None);
         assert_eq!(parse_stat(b")("), None);
+    }
+
+    #[test]
+    fn only_holders_of_the_byte_for_writing_are_listed() {
+        let lock = |line| parse_lock(line, Byte(77)).map(|(pid, inode)| (pid.get(), inode));
+        assert_eq!(lock("1: POSIX  ADVISORY  WRITE 12 fe:00:34 77 77"), Some((12, 34)));
+        assert_eq!(lock("1: POSIX  ADVISORY  READ 12 fe:00:34 77 77"), None);
+        assert_eq!(lock("1: POSIX  ADVISORY  WRITE 12 fe:00:34 78 78"), None);
+        assert_eq!(lock("1: -> POSIX  ADVISORY  WRITE 12 fe:00:34 77 77"), None);
+        assert_eq!(lock("1: OFDLCK ADVISORY  WRITE -1 fe:00:34 77 77"), None);
+        assert_eq!(lock("1: POSIX  ADVISORY  WRITE 0 fe:00:34 77 EOF"), None);
+        assert_eq!(lock(""), None);
     }
 
     #[test]
