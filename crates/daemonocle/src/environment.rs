@@ -25,19 +25,19 @@ pub(crate) enum Streams<'a> {
     Redirected { null: &'a OwnedFd, errors: Option<&'a OwnedFd> },
 }
 
-/// Does everything the definition says, in the calling process.
-///
-/// `kept` are the library's own descriptors, which survive `close_open_files`.
-pub(crate) fn enter(
-    config: &Config,
-    streams: &Streams<'_>,
-    kept: &[BorrowedFd<'_>],
-) -> Result<(), Error> {
-    let settings = config.settings();
+/// Gets rid of what the calling process has inherited and should not have: ignored and blocked
+/// signals, and with `close_open_files` all descriptors but `kept`, the library's own.
+pub(crate) fn shed(config: &Config, kept: &[BorrowedFd<'_>]) -> Result<(), Error> {
     signal::reset().map_err(|error| Error::system("cannot reset signals", error))?;
-    if settings.close_open_files {
+    if config.settings().close_open_files {
         close_all_but(kept).map_err(|error| Error::system("cannot close open files", error))?;
     }
+    Ok(())
+}
+
+/// Does everything else that the definition says, in the calling process.
+pub(crate) fn enter(config: &Config, streams: &Streams<'_>) -> Result<(), Error> {
+    let settings = config.settings();
     if let Some(root) = config.chroot_dir() {
         process::change_root(root).map_err(|error| {
             Error::system(format!("cannot change root directory to {root:?}"), error)

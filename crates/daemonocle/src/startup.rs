@@ -16,7 +16,7 @@ use crate::sys::process::Pid;
 /// What the daemon tells, each at most once and in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// It exists, under this number.
+    /// It exists, under this number; its guardian says so.
     Born(Pid),
     /// Everything is set up; the worker is about to run.
     SetUp,

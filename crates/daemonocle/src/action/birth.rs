@@ -45,6 +45,17 @@ pub(crate) enum Place {
     Foreground { parent: Pid },
 }
 
+impl Place {
+    fn streams(&self) -> Streams<'_> {
+        match self {
+            Self::Foreground { .. } => Streams::Kept,
+            Self::Background { null, errors } => {
+                Streams::Redirected { null, errors: errors.as_ref().map(|pipe| &pipe.write) }
+            }
+        }
+    }
+}
+
 /// What takes the standard error of a daemon while its start is watched. Both ends: after the
 /// start the daemon itself reads what its children still write to it.
 pub(crate) struct ErrorPipe {
@@ -62,16 +73,18 @@ impl Birth {
 
     fn run(self) {
         let Self { config, worker, mut hooks, pid_file, newborn, place } = self;
-        let _ = newborn.report(&Report::Born(Pid::current()));
         let link = Arc::new(Link::new(newborn));
         let in_foreground = matches!(place, Place::Foreground { .. });
         let shutdown_hook = hooks.shutdown.take();
         let setup = || -> Result<Arc<Lifecycle>, Error> {
-            enter(&config, &place, pid_file.as_deref(), &link)?;
-            let lifecycle = begin(&config, shutdown_hook, pid_file.clone(), &link, place)?;
+            shed(&config, &place, pid_file.as_deref(), &link)?;
             if let Some(pid_file) = &pid_file {
+                // After descriptors were closed, for closing one of this file would undo it, and
+                // before privileges are given up.
                 pid_file.begin_life()?;
             }
+            environment::enter(&config, &place.streams())?;
+            let lifecycle = begin(&config, shutdown_hook, pid_file.clone(), &link, place)?;
             if let Some(hook) = hooks.start.take() {
                 hook().map_err(|error| {
                     Error::definition(format!("start hook: {}", chain(error.as_ref())))
@@ -111,7 +124,7 @@ fn abandon(link: &Link, pid_file: Option<&PidFile>, why: String, code: i32) -> !
     exit_now(code)
 }
 
-fn enter(
+fn shed(
     config: &Config,
     place: &Place,
     pid_file: Option<&PidFile>,
@@ -120,17 +133,13 @@ fn enter(
     let newborn = link.newborn();
     let mut kept: Vec<_> = newborn.iter().map(|newborn| newborn.as_fd()).collect();
     kept.extend(pid_file.iter().flat_map(|pid_file| pid_file.descriptors()));
-    let streams = match place {
-        Place::Foreground { .. } => Streams::Kept,
-        Place::Background { null, errors } => {
-            process::new_group()
-                .map_err(|error| Error::system("cannot make a process group", error))?;
-            kept.push(null.as_fd());
-            kept.extend(errors.iter().flat_map(|pipe| [pipe.read.as_fd(), pipe.write.as_fd()]));
-            Streams::Redirected { null, errors: errors.as_ref().map(|pipe| &pipe.write) }
-        }
-    };
-    environment::enter(config, &streams, &kept)
+    if let Place::Background { null, errors } = place {
+        process::new_group()
+            .map_err(|error| Error::system("cannot make a process group", error))?;
+        kept.push(null.as_fd());
+        kept.extend(errors.iter().flat_map(|pipe| [pipe.read.as_fd(), pipe.write.as_fd()]));
+    }
+    environment::shed(config, &kept)
 }
 
 /// Makes the process one that ends properly from now on.
@@ -155,6 +164,7 @@ fn begin(
 
     let teller = Arc::clone(link);
     let tell = Box::new(move |end: &End| teller.tell(&Report::Ended(end.words().into())));
+    let accepted = pid_file.clone();
     let clean_up = Box::new(move || {
         if let Some(pid_file) = &pid_file {
             // The end comes all the same, and the lock, which counts, goes with the process.
@@ -175,6 +185,7 @@ fn begin(
         lifecycle: Arc::clone(&lifecycle),
         signals,
         link: Arc::clone(link),
+        pid_file: accepted,
         errors,
         foreground: forwarder.is_some(),
     };

@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::pid_file::{self, Origin};
 use crate::startup::{Reply, channel};
 use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::proc;
@@ -25,7 +26,7 @@ const FORWARDED: [Signal; 6] =
     [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP, Signal::USR1, Signal::USR2];
 
 pub(super) fn run(
-    launch: &Launch,
+    launch: &mut Launch,
     subject: &Subject,
     events: Events<'_>,
 ) -> Result<Outcome, Error> {
@@ -51,6 +52,7 @@ pub(super) fn run(
     drop(newborn);
     let signals = Signals::register(&handled).map_err(|error| cannot("handle signals", error));
     drop(blocked);
+    let watch = Watch::new(&launch.config, launch.pid_file.clone(), starter, None, daemon);
     let mut supervisor = Supervisor {
         launch,
         daemon,
@@ -58,7 +60,7 @@ pub(super) fn run(
         status: None,
         failure: None,
         is_asked: false,
-        watch: Watch::new(&launch.config, launch.pid_file.clone(), starter, None, daemon),
+        watch,
     };
     let outcome = signals.and_then(|signals| supervisor.run(&signals, events));
     if supervisor.status.is_none() {
@@ -81,7 +83,7 @@ enum Phase {
 }
 
 struct Supervisor<'a> {
-    launch: &'a Launch,
+    launch: &'a mut Launch,
     daemon: Pid,
     phase: Phase,
     /// How the daemon has ended, once it has.
@@ -137,7 +139,7 @@ impl Supervisor<'_> {
                 if self.watch.awaits_ready() {
                     events(Event::Done);
                 }
-                self.launch.announce(&self.watch);
+                self.launch.announce(&mut self.watch);
             }
             // Its wait status says it better.
             (Step::Failed(Failure::Death), _) => {}
@@ -251,9 +253,10 @@ impl Supervisor<'_> {
     }
 
     fn conclude(&mut self, events: Events<'_>) -> Result<Outcome, Error> {
-        if let Some(pid_file) = &self.launch.pid_file {
-            // After a SIGKILL, or of a daemon that has not the privileges to do it.
-            let _ = pid_file.remove();
+        if let Some(location) = &self.launch.config.location {
+            // After a SIGKILL, or of a daemon that has not the privileges to do it. What stays is
+            // in nobody's way.
+            let _ = pid_file::sweep(location, Origin::Daemon);
         }
         let (Some(status), true) = (self.status, self.failure.is_none()) else {
             let failure = self.failure.take().unwrap_or(Failure::Death);

@@ -36,7 +36,14 @@ pub(super) fn run(birth: Option<Birth>, leash: OwnedFd, proof: SingleThreaded) -
             drop(leash);
             birth.live()
         }
-        Ok(Fork::Parent(daemon)) => guard(daemon, &birth.newborn, &leash),
+        Ok(Fork::Parent(daemon)) => {
+            let Birth { newborn, pid_file, worker, hooks, .. } = birth;
+            // The claim is the daemon's alone.
+            drop(pid_file);
+            // What the closures own is the daemon's too: nothing of it may be dropped here.
+            std::mem::forget((worker, hooks));
+            guard(daemon, &newborn, &leash)
+        }
         Err(error) => fail(&birth.newborn, "fork", error),
     }
 }
@@ -60,7 +67,7 @@ impl Order {
 }
 
 fn guard(daemon: Pid, newborn: &Newborn, leash: &OwnedFd) -> ! {
-    // The daemon says the same, unless it is killed before it can.
+    // Not before the claim was let go, above: the start is complete only after this is heard.
     let _ = newborn.report(&Report::Born(daemon));
     // The death of a child shows on a pidfd, and where there are none (a seccomp filter) by signal.
     let handle = PidFd::open(daemon).ok();

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use crate::pid_file::PidFile;
 use crate::shutdown::{End, Lifecycle};
 use crate::startup::{Newborn, Reply, Report};
 use crate::sys::fd::{Stream, read_available, redirect, wait_readable};
@@ -72,6 +73,7 @@ pub(super) struct Sentry {
     pub(super) lifecycle: Arc<Lifecycle>,
     pub(super) signals: Signals,
     pub(super) link: Arc<Link>,
+    pub(super) pid_file: Option<Arc<PidFile>>,
     /// The reading end of the pipe that standard error goes to while the start is watched, and the
     /// null device for afterwards.
     pub(super) errors: Option<(OwnedFd, OwnedFd)>,
@@ -99,6 +101,9 @@ impl Sentry {
                 match open.receive() {
                     Ok(Some(Reply::Go)) => self.link.go(),
                     Ok(Some(Reply::Accepted)) => {
+                        if let Some(pid_file) = &self.pid_file {
+                            pid_file.end_startup();
+                        }
                         draining = true;
                         self.silence();
                         if !self.foreground {

@@ -61,9 +61,9 @@ pub(crate) fn start(
     };
 
     events(Event::Begin(Verb::Start));
-    let launch = Launch { config, pid_file, proof };
+    let mut launch = Launch { config, pid_file, proof };
     let result = if in_foreground {
-        foreground::run(&launch, subject, events)
+        foreground::run(&mut launch, subject, events)
     } else {
         launch.detached(subject, events)
     };
@@ -122,7 +122,7 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    fn detached(&self, subject: &Subject, events: Events<'_>) -> Result<Outcome, Error> {
+    fn detached(&mut self, subject: &Subject, events: Events<'_>) -> Result<Outcome, Error> {
         let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
         let null = dev_null().map_err(|error| cannot("open /dev/null", error))?;
         let (starter, newborn) = channel().map_err(|error| cannot("make a channel", error))?;
@@ -150,7 +150,7 @@ impl Launch {
         let mut watch = Watch::new(&self.config, self.pid_file.clone(), starter, errors, guardian);
         let result = watch.until_certain();
         match result {
-            Ok(_) => self.announce(&watch),
+            Ok(_) => self.announce(&mut watch),
             Err(_) => watch.put_down(|order| order.give(&hold)),
         }
         drop(hold);
@@ -161,7 +161,12 @@ impl Launch {
         Ok(Outcome::Started { pid })
     }
 
-    pub(super) fn birth(&self, subject: &Subject, newborn: Newborn, place: Place) -> Option<Birth> {
+    pub(super) fn birth(
+        &mut self,
+        subject: &Subject,
+        newborn: Newborn,
+        place: Place,
+    ) -> Option<Birth> {
         let mut hooks = subject.hooks.lock().unwrap_or_else(PoisonError::into_inner);
         let hooks = Hooks { start: hooks.start.take(), shutdown: hooks.shutdown.take() };
         let worker = subject.worker.lock().unwrap_or_else(PoisonError::into_inner).take()?;
@@ -169,17 +174,16 @@ impl Launch {
             config: Arc::clone(&self.config),
             worker,
             hooks,
-            pid_file: self.pid_file.clone(),
+            pid_file: self.pid_file.take(),
             newborn,
             place,
         })
     }
 
-    /// The start has succeeded: tells those who wait for it, and the daemon itself.
-    pub(super) fn announce(&self, watch: &Watch) {
-        if let Some(pid_file) = &self.pid_file {
-            pid_file.end_startup();
-        }
+    /// The start has succeeded: leaves the PID file to the daemon, and tells it so.
+    pub(super) fn announce(&mut self, watch: &mut Watch) {
+        watch.pid_file = None;
+        self.pid_file = None;
         // It fails only if the daemon has died just now.
         let _ = watch.starter.reply(Reply::Accepted);
     }

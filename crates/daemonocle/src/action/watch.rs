@@ -22,7 +22,7 @@ use super::guardian::Order;
 
 /// Watches a new daemon come up.
 pub(super) struct Watch {
-    pid_file: Option<Arc<PidFile>>,
+    pub(super) pid_file: Option<Arc<PidFile>>,
     pub(super) starter: Starter,
     startup: Startup,
     /// How long a daemon that was told to end may take.
@@ -94,12 +94,17 @@ impl Watch {
 
     /// Waits until the daemon has started, or certainly will not.
     pub(super) fn until_certain(&mut self) -> Result<Pid, Failure> {
+        let mut is_ready = false;
         loop {
-            match (self.step()?, self.daemon) {
-                (Step::Ready, Some(pid)) => return Ok(pid),
-                (Step::Failed(failure), _) => return Err(failure),
-                (Step::SetUp, _) => self.worker_runs(),
-                (Step::Ready | Step::Nothing, _) => {}
+            match self.step()? {
+                Step::Ready => is_ready = true,
+                Step::SetUp => self.worker_runs(),
+                Step::Failed(failure) => return Err(failure),
+                Step::Nothing => {}
+            }
+            // The guardian names it, and may be slower than the daemon itself.
+            if let (true, Some(pid)) = (is_ready, self.daemon) {
+                return Ok(pid);
             }
         }
     }

@@ -59,11 +59,15 @@ impl Daemon {
             Err(code) => return code,
         };
         let (action, options) = action.split();
-        match options {
+        let daemon = match options {
             Some(options) => self.worker(move |context| worker(context, options)),
             None => self,
-        }
-        .act(action)
+        };
+        let code = daemon.act(action);
+        // What the worker's closure owns (a directory of temporary files, say) belongs to the
+        // daemon now; this process must not clean it up.
+        std::mem::forget(daemon);
+        code
     }
 
     /// As [`run`](Self::run), with an asynchronous worker in a tokio runtime that is made in the

@@ -50,9 +50,13 @@ pub(super) fn identify(
 ) -> Result<Presence, Error> {
     /// How long a process that is exiting may take to let go of its files.
     const DYING: Duration = Duration::from_secs(5);
+    /// Each question is answered at another moment, and others go on meanwhile: nobody is blamed
+    /// before the same doubtful answers have come this often in a row.
+    const DOUBTS: u32 = 8;
     let cannot = |error| location.cannot("examine the locks of", error);
     let deadline = deadline_in(DYING);
-    loop {
+    let mut doubts = 0;
+    while doubts < DOUBTS {
         match lock::holder(file, LIFE).map_err(cannot)? {
             Some(Holder::Process(pid)) => match confirm(location, file, pid)? {
                 Some(running) => return Ok(Presence::Running(running)),
@@ -81,28 +85,22 @@ pub(super) fn identify(
                     return Ok(Presence::Running(Running { pid, handle }));
                 }
             }
-            Some((_, Suspect::Dying(handle)))
-                if wait_readable([Some(handle.as_fd())], deadline).map_err(cannot)?[0] => {}
-            _ => {
-                // Between two questions everything may have changed; nothing is concluded from
-                // less than two equal answers.
-                let alive = lock::holder(file, LIFE).map_err(cannot)?.is_some();
-                let claimed = lock::is_shared_held(file, CLAIM).map_err(cannot)?;
-                let starting = startup == Startup::Theirs
-                    && lock::is_shared_held(file, STARTUP).map_err(cannot)?;
-                if !alive && claimed && !starting {
-                    return Err(unidentified(location, "by a process that is not the daemon"));
-                }
+            Some((_, Suspect::Dying(handle))) => {
+                // The last of its threads has closed the files when this is readable.
+                wait_readable([Some(handle.as_fd())], deadline).map_err(cannot)?;
+                doubts += 1;
             }
+            Some((_, Suspect::Stranger)) | None => doubts += 1,
         }
     }
+    Err(unidentified(location, "by a process that is not the daemon"))
 }
 
 /// What the process is that the text of a claimed file names.
 enum Suspect {
     /// It holds the claim.
     Holder(io::Result<PidFd>),
-    /// It is on its way out, and its files with it.
+    /// It is on its way out, and its files with it. A dead main thread may have living siblings.
     Dying(PidFd),
     /// It has nothing to do with the file, or may not be asked, or does not exist.
     Stranger,
@@ -112,7 +110,9 @@ impl Suspect {
     fn examine(pid: Pid, inode: Inode) -> Self {
         let handle = PidFd::open(pid);
         match (proc::stat(pid), handle) {
-            (Ok(Some(stat)), Ok(handle)) if stat.is_exiting() => Self::Dying(handle),
+            (Ok(Some(stat)), Ok(handle)) if stat.is_exiting() || stat.is_dead() => {
+                Self::Dying(handle)
+            }
             (Ok(Some(stat)), handle) if !stat.is_dead() => {
                 match proc::holds_shared_lock(pid, inode.number) {
                     Ok(true) => Self::Holder(handle),

@@ -127,6 +127,12 @@ impl PidFile {
             let message = format!("PID file {:?} was locked by another process", self.path);
             return Err(Error::new(Kind::Identity, message));
         }
+        // After the lock, which others look for after they have made a new file: of two who start
+        // while the file is deleted in between, one sees the other.
+        if !self.is_in_place().map_err(|error| self.cannot("find", error))? {
+            let message = format!("PID file {:?} was deleted during the start", self.path);
+            return Err(Error::new(Kind::Identity, message));
+        }
         let _ = OWN.set((self.inode, pid));
         let text = format!("{pid}\n");
         // New contents over old ones, then the length: a full disk keeps the old file whole.
@@ -135,13 +141,18 @@ impl PidFile {
             .map_err(|error| self.cannot("write", error))
     }
 
+    fn is_in_place(&self) -> io::Result<bool> {
+        Ok(self.dir.meta(&self.name)?.map(|meta| meta.inode) == Some(self.inode))
+    }
+
     /// Lets others read it. Not before the daemon has its lock: whoever can open the file can lock
     /// it for reading, and so be in the way of everybody's write locks.
     pub(crate) fn publish(&self) -> io::Result<()> {
         set_mode(&*self.file, self.mode)
     }
 
-    /// Tells whoever waits that the outcome of the start is known.
+    /// Tells whoever waits that the outcome of the start is known. For the daemon, once nobody else
+    /// shares the claim: it must never be held by anybody when neither lock explains why.
     pub(crate) fn end_startup(&self) {
         // Cannot fail for a lock that is held; if it did, the end of this process would do it.
         let _ = lock::release_shared(&*self.file, STARTUP);
@@ -150,11 +161,12 @@ impl PidFile {
     /// Removes the file if it still is the one that was claimed. One that must not be removed is
     /// emptied instead, which means "not running" as well.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        let there = self.dir.meta(&self.name).map_err(|error| self.cannot("find", error))?;
-        if there.map(|meta| meta.inode) != Some(self.inode) {
-            return Ok(());
-        }
-        self.dir.remove(&self.name).or_else(|error| {
+        let removed = match self.is_in_place() {
+            Ok(true) => self.dir.remove(&self.name),
+            Ok(false) => return Ok(()),
+            Err(error) => Err(error),
+        };
+        removed.or_else(|error| {
             retry(|| self.file.set_len(0)).map_err(|_| self.cannot("remove", error))
         })
     }

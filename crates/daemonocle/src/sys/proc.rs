@@ -2,15 +2,15 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::check;
 use super::lock::Byte;
 use super::process::Pid;
+use super::{check, retry};
 
 /// The fields of /proc/PID/stat that are used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +65,8 @@ pub(crate) fn parse_stat(text: &[u8]) -> Option<Stat> {
 
 /// Reads /proc/PID/stat; `None` when there is no such process.
 pub(crate) fn stat(pid: Pid) -> io::Result<Option<Stat>> {
-    match fs::read(format!("/proc/{pid}/stat")) {
-        Ok(text) => match parse_stat(&text) {
+    match read(format!("/proc/{pid}/stat")) {
+        Ok(text) => match parse_stat(text.as_bytes()) {
             Some(stat) => Ok(Some(stat)),
             None => Err(io::Error::other(format!("cannot make sense of /proc/{pid}/stat"))),
         },
@@ -75,9 +75,27 @@ pub(crate) fn stat(pid: Pid) -> io::Result<Option<Stat>> {
     }
 }
 
+/// Reads a file of /proc, in pieces as large as the kernel gives them: each is consistent in itself.
+fn read(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match retry(|| file.read(&mut buffer))? {
+            0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            count => bytes.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
+
 fn is_gone(error: &io::Error) -> bool {
     // ESRCH: it ended between open(2) and read(2).
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// The calling process's own; `None` without /proc.
+pub(crate) fn own_stat() -> Option<Stat> {
+    parse_stat(read("/proc/self/stat").ok()?.as_bytes())
 }
 
 /// Every process of the group that this PID namespace shows.
@@ -113,7 +131,7 @@ pub(crate) fn is_descendant(process: &Stat, ancestor: Pid) -> io::Result<bool> {
 
 /// The user a process acts as: `None` when it has ended.
 pub(crate) fn user(pid: Pid) -> io::Result<Option<u32>> {
-    match fs::read_to_string(format!("/proc/{pid}/status")) {
+    match read(format!("/proc/{pid}/status")) {
         Ok(text) => Ok(parse_effective_user(&text)),
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
@@ -131,7 +149,7 @@ fn parse_effective_user(status: &str) -> Option<u32> {
 pub(crate) fn holds_shared_lock(pid: Pid, inode: u64) -> io::Result<bool> {
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
         // A descriptor may be closed while the list is read.
-        if let Ok(text) = fs::read_to_string(entry?.path())
+        if let Ok(text) = read(entry?.path())
             && has_shared_lock(&text, inode)
         {
             return Ok(true);
@@ -157,11 +175,28 @@ fn has_shared_lock(fdinfo: &str, inode: u64) -> bool {
 /// Who holds a record lock for writing that starts at this byte of some file: the process, and the
 /// inode number of the file (/proc/locks, proc(5)). Empty where /proc does not tell.
 pub(crate) fn lock_holders(byte: Byte) -> io::Result<Vec<(Pid, u64)>> {
-    match fs::read_to_string("/proc/locks") {
-        Ok(text) => Ok(text.lines().filter_map(|line| parse_lock(line, byte)).collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
+    /// What the kernel gives out in one piece. A longer list may change between two pieces, and
+    /// then lack what was there all the time.
+    const PIECE: usize = 4000;
+    /// So many times is a longer list read.
+    const READINGS: usize = 4;
+    let mut holders = Vec::new();
+    for _ in 0..READINGS {
+        let text = match read("/proc/locks") {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error),
+        };
+        for holder in text.lines().filter_map(|line| parse_lock(line, byte)) {
+            if !holders.contains(&holder) {
+                holders.push(holder);
+            }
+        }
+        if text.len() < PIECE {
+            break;
+        }
     }
+    Ok(holders)
 }
 
 fn parse_lock(line: &str, byte: Byte) -> Option<(Pid, u64)> {
@@ -232,7 +267,7 @@ pub(crate) fn cpu_time(pid: Pid) -> io::Result<Duration> {
 /// The memory of a process in bytes: its proportional share (PSS), or, where only its owner may
 /// know that, its resident set, in which shared pages count in full.
 pub(crate) fn memory(pid: Pid) -> io::Result<u64> {
-    match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+    match read(format!("/proc/{pid}/smaps_rollup")) {
         Ok(text) => {
             if let Some(kib) = parse_kib(&text, "Pss:") {
                 return Ok(kib * 1024);
@@ -241,14 +276,14 @@ pub(crate) fn memory(pid: Pid) -> io::Result<u64> {
         Err(error) if is_gone(&error) => return Err(error),
         Err(_) => {}
     }
-    let text = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let text = read(format!("/proc/{pid}/statm"))?;
     let pages = text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
     Ok(pages.unwrap_or(0) * rustix::param::page_size() as u64)
 }
 
 /// The memory of the machine in bytes.
 pub(crate) fn total_memory() -> io::Result<u64> {
-    let text = fs::read_to_string("/proc/meminfo")?;
+    let text = read("/proc/meminfo")?;
     let kib = parse_kib(&text, "MemTotal:");
     kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("no MemTotal in /proc/meminfo"))
 }

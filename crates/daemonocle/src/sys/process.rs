@@ -1,7 +1,6 @@
 //! Processes: fork(2), sessions, waiting, and the pidfd that names one for good.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::num::NonZeroI32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -92,7 +91,7 @@ pub(crate) struct SingleThreaded(());
 impl SingleThreaded {
     /// Counts the threads; `Err` carries their number, 0 when only "more than one" is known.
     pub(crate) fn check() -> Result<Self, u32> {
-        match fs::read("/proc/self/stat").ok().as_deref().and_then(proc::parse_stat) {
+        match proc::own_stat() {
             Some(stat) if stat.threads == 1 => Ok(Self(())),
             Some(stat) => Err(stat.threads),
             // No /proc. unshare(2) with CLONE_THREAD is defined to do nothing in a process with
