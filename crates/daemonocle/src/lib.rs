@@ -42,3 +42,8 @@ pub use error::{Error, Exit, Result};
 pub use shutdown::{End, Shutdown};
 pub use sys::process::Pid;
 pub use sys::signal::Signal;
+
+/// Compiles the README's examples; all features together have everything they use.
+#[cfg(all(doctest, feature = "cli", feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
