@@ -6,15 +6,21 @@ use daemonocle::{Context, Daemon, Result};
 use tokio::io;
 use tokio::net::TcpListener;
 
+#[derive(clap::Args)]
+struct Options {
+    /// The TCP port to listen on, at 127.0.0.1.
+    #[arg(long)]
+    port: u16,
+}
+
 fn main() -> ExitCode {
     Daemon::new("tokio_echo")
         .about("Sends everything back.")
         .pid_file(std::env::temp_dir().join("tokio_echo.pid"))
-        .run_async(serve)
+        .run_async_with(serve)
 }
 
-async fn serve(ctx: Context) -> Result {
-    let port = port()?;
+async fn serve(ctx: Context, Options { port }: Options) -> Result {
     let listener = TcpListener::bind(("127.0.0.1", port))
         .await
         .map_err(|error| format!("cannot listen on port {port}: {error}"))?;
@@ -31,13 +37,5 @@ async fn serve(ctx: Context) -> Result {
             }
             () = shutdown.requested() => return Ok(()),
         }
-    }
-}
-
-/// The port in the environment variable `PORT`, or 7777.
-fn port() -> Result<u16> {
-    match std::env::var("PORT") {
-        Ok(text) => text.parse().map_err(|error| format!("PORT={text}: {error}").into()),
-        Err(_) => Ok(7777),
     }
 }
