@@ -14,6 +14,11 @@ use crate::sys::signal::Signal;
 use crate::sys::user;
 
 /// Whether the daemon leaves the terminal.
+///
+/// ```
+/// use daemonocle::Detach;
+/// assert_eq!(Detach::default(), Detach::Auto);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detach {
     /// Detach, unless there is nothing to detach from: the program is PID 1, was started by PID 1
@@ -313,7 +318,19 @@ pub(crate) struct Identity {
 
 /// The definition of a daemon, checked: names looked up, paths absolute and resolved.
 ///
-/// A worker gets it from [`Context::definition`](crate::Context::definition).
+/// [`Daemon::check`](crate::Daemon::check) makes it, and a worker gets it from
+/// [`Context::definition`](crate::Context::definition).
+///
+/// ```
+/// let config = daemonocle::Daemon::new("example").work_dir("/usr/../tmp").check()?;
+/// assert_eq!(config.name(), "example");
+/// assert_eq!(config.work_dir(), std::path::Path::new("/tmp"));
+/// assert_eq!(config.pid_file(), None);
+/// assert_eq!(config.stdout_file(), None);
+/// assert_eq!(config.stderr_file(), None);
+/// assert_eq!(config.chroot_dir(), None);
+/// # Ok::<(), daemonocle::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Config {
     settings: Settings,

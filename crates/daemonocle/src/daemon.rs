@@ -36,7 +36,7 @@ pub struct Daemon {
 }
 
 impl Default for Daemon {
-    /// A daemon named after the program's file.
+    /// A daemon named after the program's file, or `daemon` if the program was told none.
     fn default() -> Self {
         let program = std::env::args_os().next().map(PathBuf::from);
         let name = program.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
@@ -45,7 +45,14 @@ impl Default for Daemon {
 }
 
 impl Daemon {
-    /// A daemon with this name, which is for messages: one line of text.
+    /// A daemon with this name, which is for messages: one line of text, and not empty, or every action
+    /// fails.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// assert!(Daemon::new("example").check().is_ok());
+    /// assert!(Daemon::new("two\nlines").check().is_err());
+    /// ```
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -57,30 +64,66 @@ impl Daemon {
         }
     }
 
-    /// What the daemon does, for the head of the help text.
+    /// What the daemon does, for the head of the help text. Default: nothing is said.
+    ///
+    /// ```no_run
+    /// # use daemonocle::Daemon;
+    /// # fn main() -> std::process::ExitCode {
+    /// Daemon::new("example").about("Pretends to do work in the background.").run(|_| Ok(()))
+    /// # }
+    /// ```
     #[must_use]
     pub fn about(mut self, text: impl Into<String>) -> Self {
         self.settings.about = Some(text.into());
         self
     }
 
-    /// The PID file, without which there is no `stop` and no `status`. Default: none.
+    /// The PID file, without which there is no `stop` and no `status`, and no limit to one daemon.
+    /// Default: none.
     ///
-    /// A directory that is missing is made, with the umask, and given to the daemon's user.
+    /// A relative path is taken from the working directory of the moment in which it is used. A directory
+    /// that is missing is made, with the umask, and given to the daemon's user. The file gets the mode
+    /// 0644 without the umask. It must be a regular one, with one name, that nobody but root, the
+    /// caller and the daemon's user can have made or can exchange, or the start fails.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// let path = std::env::temp_dir().join("example.pid");
+    /// let config = Daemon::new("example").pid_file(&path).check()?;
+    /// assert_eq!(config.pid_file(), Some(path.as_path()));
+    ///
+    /// let error = Daemon::new("example").pid_file("/tmp").check().unwrap_err();
+    /// assert_eq!(error.to_string(), "PID file \"/tmp\" is a directory");
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     #[must_use]
     pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.pid_file = Some(path.into());
         self
     }
 
-    /// Whether to leave the terminal. Default: [`Detach::Auto`].
+    /// Whether to leave the terminal: fork(2) twice, with setsid(2) between. Default: [`Detach::Auto`].
+    ///
+    /// ```
+    /// use daemonocle::{Daemon, Detach};
+    /// let in_a_container = Daemon::new("example").detach(Detach::Never);
+    /// # in_a_container.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     #[must_use]
     pub fn detach(mut self, detach: Detach) -> Self {
         self.settings.detach = detach;
         self
     }
 
-    /// The working directory, which must exist. Default: `/`.
+    /// The working directory, which must exist and be one that the daemon's user may enter, chdir(2).
+    /// Default: `/`.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// let error = Daemon::new("example").work_dir("/no/such").check().unwrap_err();
+    /// assert_eq!(error.to_string(), "working directory \"/no/such\": No such file or directory");
+    /// ```
     #[must_use]
     pub fn work_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.work_dir = path.into();
@@ -88,6 +131,18 @@ impl Daemon {
     }
 
     /// A file to append standard output to, unless in the foreground. Default: the null device.
+    ///
+    /// It is made if it is missing, with the mode 0666 without the umask, and so are directories, which
+    /// are given to the daemon's user. It is opened as the daemon's user; the start fails if it cannot
+    /// be, or if it is somebody else's in a directory where he may make files.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// let log = std::env::temp_dir().join("example.log");
+    /// let daemon = Daemon::new("example").stdout_file(&log).stderr_file(&log); // one open file
+    /// assert_eq!(daemon.check()?.stdout_file(), Some(log.as_path()));
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     #[must_use]
     pub fn stdout_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.stdout_file = Some(path.into());
@@ -95,61 +150,124 @@ impl Daemon {
     }
 
     /// A file to append standard error to, unless in the foreground; it may be the one of standard
-    /// output. Default: the null device, but what is written before the start has succeeded goes
-    /// to the terminal if it fails.
+    /// output. All else is as for [`stdout_file`](Self::stdout_file). Default: the null device, but what
+    /// is written before the start has succeeded goes to the terminal if it fails, see
+    /// [`Error::worker_output`].
     #[must_use]
     pub fn stderr_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.stderr_file = Some(path.into());
         self
     }
 
-    /// A directory to make the root directory, chroot(2). All other paths are then relative to it,
-    /// with a leading slash or without. Needs root. Default: none.
+    /// A directory to make the root directory, chroot(2). All other paths are then below it, with a
+    /// leading slash or without. It must exist. Needs root (`CAP_SYS_CHROOT`), or the start fails.
+    /// Default: none.
+    ///
+    /// Users and groups are still looked up outside. The directory needs no `dev/null`.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// # let jail = tempfile::tempdir()?;
+    /// # let jail = jail.path().canonicalize()?;
+    /// let config = Daemon::new("example").chroot_dir(&jail).pid_file("/example.pid").check()?;
+    /// assert_eq!(config.pid_file(), Some(jail.join("example.pid").as_path()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn chroot_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.chroot_dir = Some(path.into());
         self
     }
 
-    /// The user to become, by name or number; with the supplementary groups of the user database,
-    /// and that user's group unless [`group`](Self::group) names another. Needs root. Default:
-    /// whoever starts the daemon.
+    /// The user to become, by name or number; with the supplementary groups of the user database, and
+    /// that user's group unless [`group`](Self::group) names another. Default: whoever starts the daemon.
+    ///
+    /// Needs root (`CAP_SETUID`, `CAP_SETGID`), or the start fails; naming oneself needs nothing. Groups,
+    /// group and user are changed in this order, setgroups(2), setresgid(2), setresuid(2), and checked.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// assert!(Daemon::new("example").user("root").check().is_ok());
+    /// assert!(Daemon::new("example").user(0).check().is_ok());
+    /// let error = Daemon::new("example").user("nosuchuser").check().unwrap_err();
+    /// assert_eq!(error.to_string(), "user \"nosuchuser\" does not exist");
+    /// ```
     #[must_use]
     pub fn user(mut self, user: impl ToString) -> Self {
         self.settings.user = Some(user.to_string());
         self
     }
 
-    /// The group to become a member of, by name or number. Needs root. Default: the user's.
+    /// The group to act as, by name or number. Needs root (`CAP_SETGID`), or the start fails. Default: the
+    /// user's.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// let error = Daemon::new("example").group("nosuchgroup").check().unwrap_err();
+    /// assert_eq!(error.to_string(), "group \"nosuchgroup\" does not exist");
+    /// ```
     #[must_use]
     pub fn group(mut self, group: impl ToString) -> Self {
         self.settings.group = Some(group.to_string());
         self
     }
 
-    /// The file mode creation mask, umask(2). Default: `0o022`.
+    /// The file mode creation mask, umask(2): the permissions that new files do not get. Default:
+    /// `0o022`.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// assert!(Daemon::new("example").umask(0o077).check().is_ok());
+    /// assert!(Daemon::new("example").umask(0o1000).check().is_err());
+    /// ```
     #[must_use]
     pub fn umask(mut self, mask: u32) -> Self {
         self.settings.umask = mask;
         self
     }
 
-    /// Closes all descriptors above standard error, except the library's own. Default: they stay.
+    /// Closes all descriptors above standard error when the daemon comes up, except the library's own,
+    /// close_range(2). Default: they stay.
+    ///
+    /// Whatever opened them in this program must not use or close them afterwards.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// let daemon = Daemon::new("example").close_open_files();
+    /// # daemon.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     #[must_use]
     pub fn close_open_files(mut self) -> Self {
         self.settings.close_open_files = true;
         self
     }
 
-    /// Leaves the limit on core dumps alone. Default: it is set to 0, because a core dump of a
-    /// privileged process may tell its secrets.
+    /// Leaves the limit on core dumps alone. Default: it is set to 0, setrlimit(2), because a core dump of
+    /// a privileged process may tell its secrets.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// let daemon = Daemon::new("example").allow_core_dumps();
+    /// # daemon.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     #[must_use]
     pub fn allow_core_dumps(mut self) -> Self {
         self.settings.core_dumps = true;
         self
     }
 
-    /// How long `stop` waits for the end. Default: 10 seconds.
+    /// How long `stop` waits for the end, unless [`Stop::timeout`] says otherwise; and how long a daemon
+    /// whose start has failed may take to end by itself. Default: 10 seconds.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// use std::time::Duration;
+    /// let daemon = Daemon::new("example").stop_timeout(Duration::from_secs(60));
+    /// # daemon.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     #[must_use]
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.settings.stop_timeout = timeout;
@@ -158,38 +276,90 @@ impl Daemon {
 
     /// Makes [`Context::ready`] mandatory: a worker that has not called it within this time, set-up
     /// included, is ended, and the start has failed. Default: alive for one second is enough.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// use std::time::Duration;
+    /// let daemon = Daemon::new("example").ready_timeout(Duration::from_secs(5)).worker(|ctx| {
+    ///     let listener = std::net::TcpListener::bind("127.0.0.1:7777")?;
+    ///     ctx.ready();
+    ///     ctx.shutdown().wait();
+    ///     Ok(drop(listener))
+    /// });
+    /// # daemon.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     #[must_use]
     pub fn ready_timeout(mut self, timeout: Duration) -> Self {
         self.settings.startup = Startup::Ready(timeout);
         self
     }
 
-    /// The signals that ask the daemon to end. Default: HUP, INT, QUIT and TERM.
+    /// The signals that ask the daemon to end, signal(7). Default: HUP, INT, QUIT and TERM.
     ///
     /// Leave out what the worker handles itself; `stop` always sends TERM.
+    ///
+    /// ```
+    /// use daemonocle::{Daemon, Signal};
+    /// let daemon = Daemon::new("example").end_on(&[Signal::INT, Signal::QUIT, Signal::TERM]);
+    /// # daemon.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     #[must_use]
     pub fn end_on(mut self, signals: &[Signal]) -> Self {
         self.settings.end_on = signals.to_vec();
         self
     }
 
-    /// Called in the daemon just before the worker; an error makes the start fail. Default:
-    /// nothing.
+    /// Called in the daemon just before the worker, as its user and with all privileges gone; an error
+    /// makes the start fail, as `start hook: …`. Default: nothing.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// let daemon = Daemon::new("example").on_start(|| {
+    ///     std::fs::create_dir_all("/tmp/example")?;
+    ///     Ok(())
+    /// });
+    /// # daemon.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     #[must_use]
     pub fn on_start(self, hook: impl FnOnce() -> Result + Send + 'static) -> Self {
         self.hooks().start = Some(Box::new(hook));
         self
     }
 
-    /// Called once when the daemon ends in any way that can be caught, with the reason. It may run
-    /// in another thread than the worker. Default: nothing.
+    /// Called once when the daemon ends in any way that can be caught, with the reason. Default: nothing.
+    ///
+    /// It may run in another thread than the worker. A panic in it is printed and changes nothing else. A
+    /// start that failed before the worker ran does not call it.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// let daemon = Daemon::new("example").on_shutdown(|end| {
+    ///     println!("{end}"); // "Terminated by SIGTERM (15)"
+    /// });
+    /// # daemon.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     #[must_use]
     pub fn on_shutdown(self, hook: impl FnOnce(&End) + Send + 'static) -> Self {
         self.hooks().shutdown = Some(Box::new(hook));
         self
     }
 
-    /// What the daemon does; for those who do not call [`run`](Self::run), which sets it too.
+    /// What the daemon does; for those who do not call `run`, which sets it too. The process that
+    /// becomes the daemon takes it; the one that called [`start`](Self::start) has it still.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// let daemon = Daemon::new("example").worker(|ctx| {
+    ///     ctx.shutdown().wait();
+    ///     Ok(())
+    /// });
+    /// # daemon.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     #[must_use]
     pub fn worker(self, worker: impl FnOnce(&Context) -> Result + Send + 'static) -> Self {
         *self.subject.worker.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -197,8 +367,19 @@ impl Daemon {
         self
     }
 
-    /// What the daemon does, asynchronously: a tokio runtime with all its threads is made in the
-    /// daemon.
+    /// What the daemon does, asynchronously: a tokio runtime with all its threads is made in the daemon,
+    /// and what still runs in it is dropped when the worker returns.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// let daemon = Daemon::new("example").async_worker(async |ctx| {
+    ///     ctx.ready();
+    ///     ctx.shutdown().requested().await;
+    ///     Ok(())
+    /// });
+    /// # daemon.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     #[cfg(feature = "tokio")]
     #[must_use]
     pub fn async_worker<F>(self, worker: F) -> Self
@@ -221,20 +402,42 @@ impl Daemon {
     ///
     /// # Errors
     ///
-    /// Says what is wrong: a directory that is missing, a user that does not exist, a PID file
-    /// that is a directory, …
+    /// Says what is wrong: a directory that is missing, a user that does not exist, a PID file that is a
+    /// directory, …; see [`Error::is_definition`].
+    ///
+    /// ```
+    /// let error = daemonocle::Daemon::new("").check().unwrap_err();
+    /// assert!(error.is_definition());
+    /// assert_eq!(error.to_string(), "name \"\" must be one line of text, and not empty");
+    /// ```
     pub fn check(&self) -> Result<Config, Error> {
         self.settings.validate()
     }
 
-    /// Starts the daemon, and returns when it has started, or in the foreground when it has ended.
+    /// Starts the daemon, and returns when it has started, or in the foreground when it has ended. A
+    /// daemon that runs already is no error, [`Outcome::AlreadyRunning`]; a start in progress is waited
+    /// for.
     ///
-    /// In the new process this does not return: it runs the worker and exits.
+    /// In the new process this does not return: it runs the worker and exits, so that nothing the caller
+    /// has on its stack is dropped twice.
     ///
     /// # Errors
     ///
-    /// The daemon is not running then, and nothing is left of it. [`Error::exit_code`] is the
-    /// worker's, if it was the worker that ended.
+    /// The daemon is not running then, and nothing is left of it. [`Error::exit_code`] is the worker's, if
+    /// it was the worker that ended, and [`Error::worker_output`] what it wrote to standard error.
+    ///
+    /// ```no_run
+    /// use daemonocle::{Daemon, Outcome, Start};
+    /// let daemon = Daemon::new("example").pid_file("/tmp/example.pid").worker(|ctx| {
+    ///     ctx.ready();
+    ///     ctx.shutdown().wait();
+    ///     Ok(())
+    /// });
+    /// if let Outcome::Started { pid } = daemon.start(&Start::default())? {
+    ///     println!("it is process {pid}");
+    /// }
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     pub fn start(&self, how: &Start) -> Result<Outcome, Error> {
         self.start_telling(how, &mut |_| {})
     }
@@ -247,12 +450,22 @@ impl Daemon {
         action::start(&self.settings, &self.subject, *how, events)
     }
 
-    /// Asks the daemon to end and waits until it has.
+    /// Asks the daemon to end (TERM, by pidfd_send_signal(2)) and waits until it has. One that is not
+    /// running is no error, [`Outcome::NotRunning`].
     ///
     /// # Errors
     ///
-    /// Whenever it is not certain that it has ended: time-out, lack of permission, a PID file that
-    /// is held by somebody who cannot be identified. Nothing but the daemon is ever signalled.
+    /// Whenever it is not certain that it has ended: time-out, lack of permission, a PID file that is held
+    /// by somebody who cannot be identified. Nothing but the daemon is ever signalled.
+    ///
+    /// ```
+    /// use daemonocle::{Daemon, Outcome, Stop};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("example.pid");
+    /// let daemon = Daemon::new("example").pid_file(path);
+    /// assert_eq!(daemon.stop(&Stop::default())?, Outcome::NotRunning);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stop(&self, how: &Stop) -> Result<Outcome, Error> {
         self.stop_telling(how, &mut |_| {})
     }
@@ -269,8 +482,15 @@ impl Daemon {
     ///
     /// # Errors
     ///
-    /// Those of [`stop`](Self::stop), after which nothing is started, and of
-    /// [`start`](Self::start).
+    /// Those of [`stop`](Self::stop), after which nothing is started, and of [`start`](Self::start). A
+    /// wrong definition is found before anything is stopped.
+    ///
+    /// ```no_run
+    /// use daemonocle::{Daemon, Start, Stop};
+    /// let daemon = Daemon::new("example").pid_file("/tmp/example.pid").worker(|_| Ok(()));
+    /// daemon.restart(&Stop { timeout: None, force: true }, &Start::default())?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
     pub fn restart(&self, stop: &Stop, start: &Start) -> Result<Outcome, Error> {
         self.restart_telling(stop, start, &mut |_| {})
     }
@@ -284,12 +504,21 @@ impl Daemon {
         action::restart(&self.settings, &self.subject, *stop, *start, events)
     }
 
-    /// The state of the daemon; `None` when it is not running. Takes a tenth of a second, the time
-    /// over which the use of the processor is measured, and changes nothing.
+    /// The state of the daemon; `None` when it is not running, or not yet. Takes a tenth of a second, the
+    /// time over which the use of the processor is measured, and changes nothing.
     ///
     /// # Errors
     ///
     /// The PID file cannot be read, or is held by somebody who cannot be identified.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("example.pid");
+    /// let daemon = Daemon::new("example").pid_file(path);
+    /// assert!(daemon.status()?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn status(&self) -> Result<Option<Status>, Error> {
         self.status_telling(&mut |_| {})
     }

@@ -7,7 +7,18 @@ use std::io;
 
 /// The result of a worker: `Ok(())`, or any error, which becomes the reason of its end.
 ///
-/// Every `?` on a standard error works in it, and so does `Err("some text".into())`.
+/// Every `?` on a standard error works in it, and so does `Err("some text".into())`. It is shown with
+/// all its causes.
+///
+/// ```
+/// fn worker(_: &daemonocle::Context) -> daemonocle::Result {
+///     let port: u16 = std::fs::read_to_string("/etc/example.port")?.trim().parse()?;
+///     if port < 1024 {
+///         return Err(format!("port {port} is reserved").into());
+///     }
+///     Ok(())
+/// }
+/// ```
 pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// Why an action failed.

@@ -15,7 +15,22 @@
 //! }
 //! ```
 //!
-//! See [`Daemon`] for everything that can be defined, and [`Context`] for what the worker sees.
+//! The program now has the commands `start`, `stop`, `restart` and `status`. See [`Daemon`] for
+//! everything that can be defined, [`Context`] for what the worker sees, and [`End`] for what the
+//! shutdown hook is told. Without a command line, [`Daemon::start`], [`stop`](Daemon::stop),
+//! [`restart`](Daemon::restart) and [`status`](Daemon::status) do the same, print nothing and never
+//! exit the calling process.
+//!
+//! # Features
+//!
+//! - `cli` (on by default): the command line, by clap.
+//! - `tokio`: asynchronous workers, `Daemon::run_async` and its like.
+//!
+//! # Limitations
+//!
+//! Linux only, 5.10 or later. A process that has more than one thread cannot start a daemon: make
+//! threads and runtimes inside the worker. `std::process::exit` in the worker runs the shutdown hook
+//! with glibc only; abort(3), a crash and SIGKILL run it nowhere.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("daemonocle is written for Linux: everything else is missing in `src/sys`");

@@ -25,6 +25,18 @@ use crate::sys::signal::{Arrival, Sender, Signal, die_by};
 /// Shown as text it is the sentence for a log: `Shutting down normally`,
 /// `Terminated by SIGTERM (15)`, `Exiting with non-zero exit code 3`, `Exiting with message: …`,
 /// `Dying due to unhandled panic: …`.
+///
+/// ```
+/// use daemonocle::{Daemon, End, Signal};
+/// fn hook(end: &End) {
+///     if end.signal() != Some(Signal::TERM) && end.exit_code() != 0 {
+///         eprintln!("{end} (exit code {})", end.exit_code());
+///     }
+/// }
+/// let daemon = Daemon::new("example").on_shutdown(hook);
+/// # daemon.check()?;
+/// # Ok::<(), daemonocle::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
     reason: Reason,
@@ -342,18 +354,30 @@ impl SignalCount {
 
 /// The request to end, as a worker sees it: a descriptor that turns readable.
 ///
-/// Block on it with [`wait`](Shutdown::wait), or poll it together with others: it is an
-/// [`AsFd`], to be registered for reading with poll(2), epoll(7), mio or tokio. It stays readable
-/// and need not be read. A worker that has taken this handle is expected to return when it is
-/// asked to; a second signal ends it at once.
+/// Block on it with [`wait`](Shutdown::wait), or poll it together with others: it is an [`AsFd`], to be
+/// registered for reading with poll(2), epoll(7), mio or tokio. It stays readable and need not be
+/// read. A worker that has taken this handle is expected to return when it is asked to; a second
+/// signal ends it at once.
 ///
-/// ```no_run
-/// # use daemonocle::{Context, Daemon};
-/// # use std::time::Duration;
+/// The signal itself may interrupt a system call of the worker's (`EINTR`, signal(7)), as poll(2) here,
+/// and may do so a moment before the handle turns readable: call again.
+///
+/// ```
+/// use daemonocle::Context;
+/// use rustix::event::{PollFd, PollFlags, poll};
+/// use std::net::UdpSocket;
+///
 /// fn worker(ctx: &Context) -> daemonocle::Result {
+///     let socket = UdpSocket::bind("127.0.0.1:7777")?;
 ///     let shutdown = ctx.shutdown();
-///     while !shutdown.wait_timeout(Duration::from_secs(10)) {
-///         println!("still here");
+///     ctx.ready();
+///     while !shutdown.is_requested() {
+///         let mut fds =
+///             [PollFd::new(&socket, PollFlags::IN), PollFd::new(&shutdown, PollFlags::IN)];
+///         rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+///         if fds[0].revents().contains(PollFlags::IN) {
+///             socket.recv(&mut [0; 512])?;
+///         }
 ///     }
 ///     Ok(())
 /// }
@@ -367,12 +391,24 @@ impl Shutdown {
         Self(Arc::clone(lifecycle))
     }
 
-    /// Blocks until the daemon is asked to end.
+    /// Blocks until the daemon is asked to end, in poll(2): without waking up in between.
     pub fn wait(&self) {
         self.wait_until(None);
     }
 
     /// Blocks until the daemon is asked to end, or for this long; whether it was asked.
+    ///
+    /// ```
+    /// # use daemonocle::Context;
+    /// # use std::time::Duration;
+    /// fn worker(ctx: &Context) -> daemonocle::Result {
+    ///     let shutdown = ctx.shutdown();
+    ///     while !shutdown.wait_timeout(Duration::from_secs(10)) {
+    ///         println!("still here");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     #[must_use]
     pub fn wait_timeout(&self, timeout: std::time::Duration) -> bool {
         self.wait_until(crate::sys::fd::deadline_in(timeout));
@@ -397,6 +433,13 @@ impl Shutdown {
     }
 
     /// Waits, asynchronously and in any runtime, until the daemon is asked to end. Cancel safe.
+    ///
+    /// ```
+    /// async fn worker(ctx: daemonocle::Context) -> daemonocle::Result {
+    ///     ctx.shutdown().requested().await;
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn requested(&self) {
         std::future::poll_fn(|context| self.0.poll_asked(context)).await;
     }

@@ -29,6 +29,11 @@ pub(crate) use status::status;
 pub(crate) use stop::stop;
 
 /// How to start.
+///
+/// ```
+/// use daemonocle::Start;
+/// assert_eq!(Start::default(), Start { foreground: false });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Start {
     /// Stay in the foreground, whatever the definition says.
@@ -36,15 +41,38 @@ pub struct Start {
 }
 
 /// How to stop.
+///
+/// ```
+/// use daemonocle::Stop;
+/// use std::time::Duration;
+/// let gently = Stop::default();
+/// let surely = Stop { timeout: Some(Duration::from_millis(1500)), force: true };
+/// assert!(gently.timeout.is_none() && !gently.force);
+/// # let _ = surely;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stop {
     /// How long to wait for the end; the definition's time-out by default.
     pub timeout: Option<Duration>,
-    /// Kill the daemon if it has not ended by then.
+    /// Kill the daemon (KILL, signal(7)) if it has not ended by then, and wait as long again, but
+    /// at least a second.
     pub force: bool,
 }
 
 /// What an action has come to when it has not failed.
+///
+/// ```
+/// use daemonocle::Outcome;
+/// fn tell(outcome: Outcome) -> String {
+///     match outcome {
+///         Outcome::Started { pid } | Outcome::AlreadyRunning { pid } => format!("{pid} runs"),
+///         Outcome::Ended { status } => format!("it has ended: {status}"),
+///         Outcome::Stopped { .. } | Outcome::Killed { .. } | Outcome::NotRunning => "gone".into(),
+///         _ => "something newer than this program".into(),
+///     }
+/// }
+/// assert_eq!(tell(Outcome::NotRunning), "gone");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {

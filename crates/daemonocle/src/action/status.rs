@@ -19,6 +19,14 @@ use super::{Event, Events};
 const WINDOW: Duration = Duration::from_millis(100);
 
 /// A running daemon.
+///
+/// ```no_run
+/// let daemon = daemonocle::Daemon::new("example").pid_file("/tmp/example.pid");
+/// if let Some(status) = daemon.status()? {
+///     println!("{}: {}, {:.1} % of a processor", status.pid, status.state, status.cpu_percent);
+/// }
+/// # Ok::<(), daemonocle::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Status {

@@ -11,6 +11,23 @@ use crate::action::{Start, Stop};
 /// The actions as subcommands: a program of its own, or flattened into a larger one.
 ///
 /// `O` are the worker's own options, accepted by `start` and `restart`.
+///
+/// ```
+/// use clap::Parser;
+/// use daemonocle::cli::{Action, Format};
+///
+/// #[derive(Parser)]
+/// enum Command {
+///     #[command(flatten)]
+///     Daemon(Action),
+///     /// Say hello.
+///     Hello,
+/// }
+///
+/// let command = Command::try_parse_from(["example", "status", "--json"])?;
+/// assert!(matches!(command, Command::Daemon(Action::Status { format: Format::Json })));
+/// # Ok::<(), clap::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action<O = NoOptions> {
@@ -43,6 +60,16 @@ pub enum Action<O = NoOptions> {
 }
 
 /// The form of a status.
+///
+/// Text: `example -- pid: 1234, status: sleeping, uptime: 11d 13h 47m, %cpu: 0.0, %mem: 0.0`, or
+/// `example -- not running`. JSON, in one line:
+/// `{"cpu_percent": 0.0, "memory_percent": 0.005, "name": "example", "pid": 1234, "status": "sleeping", "uptime": 1.23}`
+/// with the uptime in seconds, or `{"name": "example", "status": "dead"}`.
+///
+/// ```
+/// use daemonocle::cli::Format;
+/// assert_eq!(Format::default(), Format::Text);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// A line to read.

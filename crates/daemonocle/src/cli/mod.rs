@@ -1,4 +1,8 @@
 //! The command line: arguments in, text and exit code out.
+//!
+//! [`Daemon::run`](crate::Daemon::run) and its like are all that most programs need. A program with
+//! other commands too flattens [`Action`] into its own, and hands it to
+//! [`Daemon::act`](crate::Daemon::act).
 
 #![forbid(unsafe_code)]
 

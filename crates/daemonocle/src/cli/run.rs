@@ -21,10 +21,21 @@ use super::render::{self, Teller};
 const USAGE: u8 = 2;
 
 impl Daemon {
-    /// Runs the command line: `start`, `stop`, `restart` or `status`, with the arguments of the
-    /// process. The result is for `main` to return.
+    /// Runs the command line: `start`, `stop`, `restart` or `status`, with the arguments of the process.
+    /// The result is for `main` to return: 0 for success, 1 for failure and for a status that is "not
+    /// running", 2 for wrong arguments, and the worker's own where a start failed by its end.
     ///
     /// In the foreground a worker that a signal has ended ends this process by the same signal.
+    ///
+    /// ```no_run
+    /// fn main() -> std::process::ExitCode {
+    ///     daemonocle::Daemon::new("example").pid_file("/tmp/example.pid").run(|ctx| {
+    ///         ctx.ready();
+    ///         ctx.shutdown().wait();
+    ///         Ok(())
+    ///     })
+    /// }
+    /// ```
     pub fn run(self, worker: impl FnOnce(&Context) -> Result + Send + 'static) -> ExitCode {
         self.run_with(|context, NoOptions| worker(context))
     }
@@ -92,6 +103,24 @@ impl Daemon {
     }
 
     /// As [`run_async`](Self::run_async), with options as [`run_with`](Self::run_with) has them.
+    ///
+    /// ```no_run
+    /// #[derive(clap::Args)]
+    /// struct Options {
+    ///     /// Where to listen.
+    ///     #[arg(long, default_value_t = 7777)]
+    ///     port: u16,
+    /// }
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     daemonocle::Daemon::new("example").run_async_with(async |ctx, options: Options| {
+    ///         let listener = tokio::net::TcpListener::bind(("127.0.0.1", options.port)).await?;
+    ///         ctx.ready();
+    ///         ctx.shutdown().requested().await;
+    ///         Ok(drop(listener))
+    ///     })
+    /// }
+    /// ```
     #[cfg(feature = "tokio")]
     pub fn run_async_with<O, W>(self, worker: W) -> ExitCode
     where
@@ -104,6 +133,25 @@ impl Daemon {
     }
 
     /// Does what has been parsed, prints it, and gives the exit code.
+    ///
+    /// A worker must have been set by [`worker`](Self::worker) for `start` and `restart` to succeed. In the
+    /// foreground a worker that a signal has ended ends this process by the same signal.
+    ///
+    /// ```no_run
+    /// use clap::Parser;
+    /// use daemonocle::{Daemon, cli::Action};
+    ///
+    /// #[derive(Parser)]
+    /// struct Arguments {
+    ///     #[command(subcommand)]
+    ///     action: Action,
+    /// }
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     let daemon = Daemon::new("example").pid_file("/tmp/example.pid").worker(|_| Ok(()));
+    ///     daemon.act(Arguments::parse().action)
+    /// }
+    /// ```
     pub fn act(&self, action: Action) -> ExitCode {
         let name = self.settings().name.clone();
         let mut teller = Teller::new(&name);

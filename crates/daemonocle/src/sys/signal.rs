@@ -10,7 +10,13 @@ use rustix::process as rx;
 use super::process::Pid;
 use super::{check, retry};
 
-/// A signal, signal(7).
+/// A signal, signal(7). As text it has its name and number.
+///
+/// ```
+/// use daemonocle::Signal;
+/// assert_eq!(Signal::TERM.to_string(), "SIGTERM (15)");
+/// assert_eq!(Signal::USR1.number(), 10);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Signal(i32);
 
