@@ -106,6 +106,7 @@ pub enum Outcome {
 }
 
 /// Something worth telling while an action goes on.
+#[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the command line shows them"))]
 pub(crate) enum Event<'a> {
     /// This begins now.
     Begin(Verb),

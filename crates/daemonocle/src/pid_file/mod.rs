@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod contents;
 mod holder;
 mod orphan;
@@ -31,11 +32,12 @@ use std::time::{Duration, Instant};
 use crate::config::Location;
 use crate::error::{Error, Kind};
 use crate::sys::fd::deadline_in;
-use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, Trusted, set_mode};
+use crate::sys::fs::{Access, Dir, Inode, Missing, set_mode};
 use crate::sys::lock::{self, Byte};
 use crate::sys::process::{Pid, PidFd};
-use crate::sys::{retry, user};
+use crate::sys::retry;
 
+use access::{existing_dir, inode_in, inspect_dir, inspect_file, open_existing, open_or_create};
 use holder::Startup;
 pub(crate) use holder::{Presence, Running};
 
@@ -260,40 +262,6 @@ pub(crate) fn wait_for_outcome(
     }
 }
 
-fn existing_dir(location: &Location) -> Result<Option<Dir>, Error> {
-    match Dir::open(&location.dir, Missing::Fail, |_| Ok(())) {
-        Ok(dir) => Ok(Some(dir)),
-        Err(error) if error.error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            let what = format!("PID file {:?}: cannot open {:?}", location.path, error.path);
-            Err(Error::system(what, error.error))
-        }
-    }
-}
-
-/// Refuses a directory in which somebody else could put another file in the place of ours.
-fn inspect_dir(meta: &Meta, trusted: Trusted) -> io::Result<()> {
-    const STICKY: u32 = 0o1000;
-    const OTHERS_WRITE: u32 = 0o002;
-    if !trusted.includes(meta.uid) {
-        let owner = user::describe(meta.uid);
-        let why = format!("it belongs to user {owner}, who could replace the file");
-        return Err(io::Error::other(why));
-    }
-    if meta.mode & OTHERS_WRITE != 0 && meta.mode & STICKY == 0 {
-        let mode = meta.mode;
-        let why =
-            format!("every user may write there (mode {mode:04o}) and could replace the file");
-        return Err(io::Error::other(why));
-    }
-    Ok(())
-}
-
-fn inode_in(location: &Location, dir: &Dir) -> Result<Option<Inode>, Error> {
-    let meta = dir.meta(&location.name).map_err(|error| location.cannot("find", error))?;
-    Ok(meta.map(|meta| meta.inode))
-}
-
 /// The daemon that is running, for somebody who may read its PID file and not write to it. A file
 /// that somebody else could have made says nothing.
 fn running_for_a_reader(location: &Location, dir: &Dir) -> Result<Option<Pid>, Error> {
@@ -305,80 +273,6 @@ fn running_for_a_reader(location: &Location, dir: &Dir) -> Result<Option<Pid>, E
         Presence::Running(running) => Ok(Some(running.pid)),
         Presence::Absent { .. } | Presence::Starting => Ok(None),
     }
-}
-
-type Opened = Option<(Arc<File>, Inode)>;
-
-fn open_or_create(location: &Location, dir: &Dir) -> Result<Opened, Error> {
-    // Nobody else may open a new file before it is locked; its real mode is set after that.
-    match dir.create(&location.name) {
-        Ok(file) => {
-            let meta = Meta::of(&file).map_err(|error| location.cannot("examine", error))?;
-            Ok(Some((Arc::new(file), meta.inode)))
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let opened = open_existing(location, dir, Access::ReadWrite)?;
-            if let Some((file, _)) = &opened {
-                inspect_file(location, file)?;
-            }
-            Ok(opened)
-        }
-        Err(error) => Err(location.cannot("create", error)),
-    }
-}
-
-/// `None`: there is no such file (any more).
-fn open_existing(location: &Location, dir: &Dir, access: Access) -> Result<Opened, Error> {
-    // Looked at before it is opened: merely opening a device can do something.
-    match dir.meta(&location.name).map_err(|error| location.cannot("find", error))? {
-        Some(meta) => require_regular(location, &meta)?,
-        None => return Ok(None),
-    }
-    match dir.open_file(&location.name, access) {
-        Ok(file) => {
-            // It may have been exchanged since; this is the one that counts.
-            let meta = Meta::of(&file).map_err(|error| location.cannot("examine", error))?;
-            require_regular(location, &meta)?;
-            Ok(Some((Arc::new(file), meta.inode)))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(location.cannot("open", error)),
-    }
-}
-
-fn require_regular(location: &Location, meta: &Meta) -> Result<(), Error> {
-    match meta.oddity() {
-        None => Ok(()),
-        Some(what) => Err(untrusted(location, &format!("it is {what}, not a regular file"))),
-    }
-}
-
-/// Refuses a file that somebody else could have prepared for us.
-fn inspect_file(location: &Location, file: &File) -> Result<(), Error> {
-    let meta = Meta::of(file).map_err(|error| location.cannot("examine", error))?;
-    if !location.trusted.includes(meta.uid) {
-        let owner = user::describe(meta.uid);
-        return Err(untrusted(location, &format!("it belongs to user {owner}")));
-    }
-    match meta.links {
-        // 0: removed since it was opened, which is noticed later.
-        0 | 1 => {}
-        links => {
-            let why = format!("it is a hard link, one of {links} names of the same file");
-            return Err(untrusted(location, &why));
-        }
-    }
-    if meta.mode & 0o002 != 0 {
-        return Err(untrusted(location, "every user may write to it"));
-    }
-    Ok(())
-}
-
-fn untrusted(location: &Location, why: &str) -> Error {
-    let path = &location.path;
-    let message =
-        format!("will not use PID file {path:?}: {why}; remove it or choose another path");
-    Error::new(Kind::Identity, message)
 }
 
 fn orphaned(location: &Location, pid: Pid) -> Error {

@@ -1,0 +1,253 @@
+//! How a daemon ends: one reason, one run of the hook, one exit.
+//!
+//! Whatever happens (the worker returns, panics, calls exit(3), a signal comes, a second one comes,
+//! the command `start` dies) ends in [`Lifecycle::finish`]; the first to get there decides, and
+//! everybody else waits there for the end of the process.
+
+#![forbid(unsafe_code)]
+
+mod end;
+mod handle;
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{self, Poll, Waker};
+use std::thread::{self, ThreadId};
+
+use crate::sys::fd::Flag;
+use crate::sys::process::{Pid, exit_now, flush_streams};
+use crate::sys::signal::{Arrival, Sender, Signal, die_by};
+
+pub use end::End;
+pub use handle::Shutdown;
+
+/// What the definition wants to be called with at the end.
+pub(crate) type Hook = Box<dyn FnOnce(&End) + Send>;
+
+/// The state of one daemon process between its set-up and its end.
+pub(crate) struct Lifecycle {
+    /// The signal that asked for the end, or 0.
+    asked: AtomicI32,
+    /// Readable once `asked` is set.
+    flag: Flag,
+    /// Tasks that wait for it.
+    wakers: Mutex<Vec<Waker>>,
+    /// Whether the worker has taken the handle, and so is expected to return by itself.
+    taken: AtomicBool,
+    finishing: AtomicBool,
+    /// Whether a signal has made a thread for it, which may not have got there yet.
+    dispatched: AtomicBool,
+    /// The thread that has begun to finish.
+    finisher: OnceLock<ThreadId>,
+    hook: Mutex<Option<Hook>>,
+    /// Called with the end before the hook, to tell whoever still waits for the start.
+    tell: Box<dyn Fn(&End) + Send + Sync>,
+    /// Called after the hook, or instead of it: removes the PID file.
+    clean_up: Box<dyn Fn() + Send + Sync>,
+    signals: SignalCount,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(
+        hook: Option<Hook>,
+        forwarder: Option<Pid>,
+        tell: Box<dyn Fn(&End) + Send + Sync>,
+        clean_up: Box<dyn Fn() + Send + Sync>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            asked: AtomicI32::new(0),
+            flag: Flag::new()?,
+            wakers: Mutex::new(Vec::new()),
+            taken: AtomicBool::new(false),
+            finishing: AtomicBool::new(false),
+            dispatched: AtomicBool::new(false),
+            finisher: OnceLock::new(),
+            hook: Mutex::new(hook),
+            tell,
+            clean_up,
+            signals: SignalCount {
+                forwarder,
+                direct: AtomicU32::new(0),
+                forwarded: AtomicU32::new(0),
+            },
+        })
+    }
+
+    /// The signal that has asked for the end, if one has.
+    pub(crate) fn asked(&self) -> Option<Signal> {
+        Signal::new(self.asked.load(Ordering::SeqCst))
+    }
+
+    fn ask(&self, signal: Signal) {
+        self.asked.store(signal.number(), Ordering::SeqCst);
+        self.flag.raise();
+        for waker in self.wakers.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            waker.wake();
+        }
+    }
+
+    fn poll_asked(&self, context: &task::Context<'_>) -> Poll<()> {
+        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Asked under the lock: `ask` either sees this waker or has been seen here.
+        if self.asked().is_some() {
+            return Poll::Ready(());
+        }
+        if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+            wakers.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Acts on a signal. Returns in any case: the thread that listens for signals has to go on
+    /// listening while a hook runs, or a second signal could not end a hook that hangs.
+    pub(crate) fn on_signal(self: &Arc<Self>, arrival: Arrival) {
+        let before = self.signals.requests();
+        self.signals.count(arrival.sender);
+        if self.signals.requests() == before {
+            return;
+        }
+        let first = before == 0;
+        if self.finishing.load(Ordering::SeqCst) || self.dispatched.load(Ordering::SeqCst) {
+            // The hook is running. One signal may still belong to what started it: a stop that
+            // meets a daemon that was ending by itself.
+            if !first {
+                self.leave(&End::of_signal(arrival.signal));
+            }
+            return;
+        }
+        if first {
+            self.ask(arrival.signal);
+            if self.taken.load(Ordering::SeqCst) {
+                return;
+            }
+        }
+        self.dispatched.store(true, Ordering::SeqCst);
+        self.finish_elsewhere(End::of_signal(arrival.signal));
+    }
+
+    /// [`finish`](Self::finish) in a thread of its own.
+    pub(crate) fn finish_elsewhere(self: &Arc<Self>, end: End) {
+        let this = Arc::clone(self);
+        let copy = end.clone();
+        let spawned =
+            thread::Builder::new().name("daemonocle-end".into()).spawn(move || this.finish(&copy));
+        if spawned.is_err() {
+            // No memory or no processes left: the hook runs here then.
+            self.finish(&end);
+        }
+    }
+
+    /// Ends the process: hook, clean-up, exit. Whoever comes second waits for the first.
+    pub(crate) fn finish(&self, end: &End) -> ! {
+        if !self.begin_finish(end) {
+            wait_for_the_end();
+        }
+        self.leave(end)
+    }
+
+    /// For an exit(3) that is already under way: hook and clean-up only.
+    pub(crate) fn finish_exiting(self: &Arc<Self>, end: End) {
+        if self.finisher.get() == Some(&thread::current().id()) {
+            // The hook itself has called exit(3), and has its way.
+            (self.clean_up)();
+            return;
+        }
+        // In a thread of its own: the thread-local values of this one are gone already.
+        let this = Arc::clone(self);
+        let hook = thread::Builder::new()
+            .name("daemonocle-end".into())
+            .spawn(move || this.begin_finish(&end));
+        if matches!(hook.map(thread::JoinHandle::join), Ok(Ok(false))) {
+            wait_for_the_end();
+        }
+        (self.clean_up)();
+    }
+
+    fn begin_finish(&self, end: &End) -> bool {
+        if self.finishing.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        let _ = self.finisher.set(thread::current().id());
+        (self.tell)(end);
+        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(hook) = hook {
+            // A panic in the hook has been printed by now; the first reason stands.
+            let _ = catch_unwind(AssertUnwindSafe(|| hook(end)));
+        }
+        true
+    }
+
+    /// Cleans up and goes, at once.
+    fn leave(&self, end: &End) -> ! {
+        (self.clean_up)();
+        match end.fatal() {
+            None => {
+                flush_streams();
+                // Not exit(3): its handlers may wait for threads that wait for us, and what the
+                // worker wanted done at the end is in its hook.
+                exit_now(end.exit_code().into())
+            }
+            Some(signal) => {
+                die_by(signal);
+                // PID 1 of a container outlives the signal.
+                exit_now(end.exit_code().into())
+            }
+        }
+    }
+}
+
+fn wait_for_the_end() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
+/// How often the end was asked for.
+///
+/// In the foreground one Ctrl-C may arrive twice: from the terminal, and from the parent process
+/// that got it too and passes it on. What came directly and what was passed on are therefore
+/// counted apart, and the larger number is how often somebody asked.
+struct SignalCount {
+    forwarder: Option<Pid>,
+    direct: AtomicU32,
+    forwarded: AtomicU32,
+}
+
+impl SignalCount {
+    fn count(&self, sender: Sender) {
+        let forwarded = match (sender, self.forwarder) {
+            (Sender::Process(Some(sender)), Some(forwarder)) => sender == forwarder,
+            _ => false,
+        };
+        let counter = if forwarded { &self.forwarded } else { &self.direct };
+        counter.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn requests(&self) -> u32 {
+        self.direct.load(Ordering::SeqCst).max(self.forwarded.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_ctrl_c_that_arrives_twice_is_one() {
+        let parent = Pid::current();
+        let count = SignalCount {
+            forwarder: Some(parent),
+            direct: AtomicU32::new(0),
+            forwarded: AtomicU32::new(0),
+        };
+        count.count(Sender::Kernel);
+        count.count(Sender::Process(Some(parent)));
+        assert_eq!(count.requests(), 1);
+        count.count(Sender::Process(Some(parent)));
+        assert_eq!(count.requests(), 2);
+        count.count(Sender::Process(None));
+        assert_eq!(count.requests(), 2);
+    }
+}
