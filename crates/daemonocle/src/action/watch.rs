@@ -200,18 +200,25 @@ impl Watch {
         })
     }
 
-    fn read_errors(&mut self) {
+    /// Takes what has been written to standard error; whether there was anything.
+    fn read_errors(&mut self) -> bool {
         const MOST: usize = 64 * 1024;
         let mut buffer = [0; 4096];
-        if let Some(errors) = &self.errors {
-            match read_available(errors.as_fd(), &mut buffer) {
-                Ok(Some(count)) => self.output.extend_from_slice(&buffer[..count]),
-                Ok(None) | Err(_) => self.errors = None,
+        let Some(errors) = &self.errors else {
+            return false;
+        };
+        let count = match read_available(errors.as_fd(), &mut buffer) {
+            Ok(Some(count)) => count,
+            Ok(None) | Err(_) => {
+                self.errors = None;
+                return false;
             }
-        }
+        };
+        self.output.extend_from_slice(&buffer[..count]);
         if self.output.len() > MOST {
             self.output.drain(..self.output.len() - MOST);
         }
+        count > 0
     }
 
     /// Sees to it that nothing is left of a daemon whose start has failed.
@@ -230,11 +237,12 @@ impl Watch {
             order(Order::Kill);
             self.wait_for_death(deadline_in(DYING));
         }
-        // What it wrote last may still be in the pipe.
-        let mut before = usize::MAX;
-        while self.errors.is_some() && self.output.len() != before {
-            before = self.output.len();
-            self.read_errors();
+        // What it wrote last may still be in the pipe; a stray process may write for ever.
+        const ROUNDS: usize = 1024;
+        for _ in 0..ROUNDS {
+            if !self.read_errors() {
+                break;
+            }
         }
     }
 

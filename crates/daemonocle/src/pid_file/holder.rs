@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::Location;
 use crate::error::{Error, Kind};
@@ -16,6 +16,9 @@ use crate::sys::proc;
 use crate::sys::process::{Pid, PidFd};
 
 use super::{CLAIM, LIFE, STARTUP, contents};
+
+/// How long a process that is exiting may take to let go of its files.
+pub(super) const DYING: Duration = Duration::from_secs(5);
 
 /// What a PID file says about its daemon.
 pub(crate) enum Presence {
@@ -34,6 +37,26 @@ pub(crate) struct Running {
     pub(crate) handle: io::Result<PidFd>,
 }
 
+impl Running {
+    /// Whether it is on its way out: it holds its locks until the last of its threads has gone.
+    pub(super) fn is_dying(&self) -> bool {
+        let is_dying = |stat: proc::Stat| stat.is_exiting() || stat.is_dead();
+        self.handle.is_ok() && matches!(proc::stat(self.pid), Ok(Some(stat)) if is_dying(stat))
+    }
+}
+
+impl Running {
+    /// Waits for its end as long as one that is dying may take.
+    pub(super) fn is_gone_in_time(&self) -> io::Result<bool> {
+        let handle = self.handle.as_ref().ok().map(AsFd::as_fd);
+        Ok(wait_readable([handle], deadline_in(DYING))? == [true])
+    }
+}
+
+fn may_wait(deadline: Option<Instant>) -> bool {
+    deadline.is_none_or(|deadline| Instant::now() < deadline)
+}
+
 /// Whose `STARTUP` lock one would meet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Startup {
@@ -48,8 +71,6 @@ pub(super) fn identify(
     inode: Inode,
     startup: Startup,
 ) -> Result<Presence, Error> {
-    /// How long a process that is exiting may take to let go of its files.
-    const DYING: Duration = Duration::from_secs(5);
     /// Each question is answered at another moment, and others go on meanwhile: nobody is blamed
     /// before the same doubtful answers have come this often in a row.
     const DOUBTS: u32 = 8;
@@ -59,6 +80,12 @@ pub(super) fn identify(
     while doubts < DOUBTS {
         match lock::holder(file, LIFE).map_err(cannot)? {
             Some(Holder::Process(pid)) => match confirm(location, file, pid)? {
+                Some(running) if running.is_dying() && may_wait(deadline) => {
+                    if let Ok(handle) = &running.handle {
+                        wait_readable([Some(handle.as_fd())], deadline).map_err(cannot)?;
+                    }
+                    continue;
+                }
                 Some(running) => return Ok(Presence::Running(running)),
                 None => continue,
             },

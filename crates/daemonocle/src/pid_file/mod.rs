@@ -160,17 +160,16 @@ impl PidFile {
         let _ = lock::release_shared(&*self.file, STARTUP);
     }
 
-    /// Removes the file if it still is the one that was claimed. One that must not be removed is
-    /// emptied instead, which means "not running" as well.
+    /// Empties the file, which means "not running", and removes it if it still is the one that was
+    /// claimed. One that must not be removed stays empty.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        let removed = match self.is_in_place() {
+        let emptied = retry(|| self.file.set_len(0));
+        match self.is_in_place() {
             Ok(true) => self.dir.remove(&self.name),
-            Ok(false) => return Ok(()),
+            Ok(false) => Ok(()),
             Err(error) => Err(error),
-        };
-        removed.or_else(|error| {
-            retry(|| self.file.set_len(0)).map_err(|_| self.cannot("remove", error))
-        })
+        }
+        .or_else(|error| emptied.map_err(|_| self.cannot("remove", error)))
     }
 
     /// The descriptors that must stay open for the claim to last.

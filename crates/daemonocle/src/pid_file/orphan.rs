@@ -26,10 +26,19 @@ pub(super) fn find(location: &Location) -> io::Result<Option<Running>> {
             file.inode == inode && file.path == location.path && location.trusted.includes(file.uid)
         };
         // Who may not be examined cannot be recognized.
-        let is_daemon = deleted_files(pid).is_ok_and(|files| files.iter().any(is_ours));
+        let files = deleted_files(pid).unwrap_or_default();
+        let Some(file) = files.iter().find(|file| is_ours(file)) else {
+            continue;
+        };
         // Asked again, now that the pidfd cannot come to mean another process.
-        if is_daemon && lock_holders(LIFE)?.contains(&(pid, inode)) {
-            return Ok(Some(Running { pid, handle: Ok(handle) }));
+        if !lock_holders(LIFE)?.contains(&(pid, inode)) {
+            continue;
+        }
+        let running = Running { pid, handle: Ok(handle) };
+        // A daemon at its end empties the file before it removes it.
+        let is_at_its_end = file.is_empty || running.is_dying();
+        if !is_at_its_end || !running.is_gone_in_time()? {
+            return Ok(Some(running));
         }
     }
     Ok(None)

@@ -39,6 +39,8 @@ pub(crate) struct Lifecycle {
     finishing: AtomicBool,
     /// Whether a signal has made a thread for it, which may not have got there yet.
     dispatched: AtomicBool,
+    /// Whether the shutdown hook has begun.
+    hooking: AtomicBool,
     /// The thread that has begun to finish.
     finisher: OnceLock<ThreadId>,
     hook: Mutex<Option<Hook>>,
@@ -63,6 +65,7 @@ impl Lifecycle {
             taken: AtomicBool::new(false),
             finishing: AtomicBool::new(false),
             dispatched: AtomicBool::new(false),
+            hooking: AtomicBool::new(false),
             finisher: OnceLock::new(),
             hook: Mutex::new(hook),
             tell,
@@ -108,23 +111,30 @@ impl Lifecycle {
         if self.signals.requests() == before {
             return;
         }
-        let first = before == 0;
-        if self.finishing.load(Ordering::SeqCst) || self.dispatched.load(Ordering::SeqCst) {
-            // The hook is running. One signal may still belong to what started it: a stop that
-            // meets a daemon that was ending by itself.
-            if !first {
-                self.leave(&End::of_signal(arrival.signal));
+        let is_ending =
+            self.dispatched.load(Ordering::SeqCst) || self.finishing.load(Ordering::SeqCst);
+        if before == 0 {
+            // A daemon that is ending by itself has nothing more to be asked.
+            if !is_ending {
+                self.ask(arrival.signal);
+                if !self.taken.load(Ordering::SeqCst) {
+                    self.dispatch(arrival.signal);
+                }
             }
-            return;
+        } else if arrival.signal == Signal::HUP {
+            // The terminal's end, or a supervisor's courtesy to shells, comes along with a request
+            // and is no second thought.
+        } else if !is_ending {
+            self.dispatch(arrival.signal);
+        } else if self.hooking.load(Ordering::SeqCst) {
+            // Not before the hook has begun: two signals in a row must not make it none.
+            self.leave(&End::of_signal(arrival.signal));
         }
-        if first {
-            self.ask(arrival.signal);
-            if self.taken.load(Ordering::SeqCst) {
-                return;
-            }
-        }
+    }
+
+    fn dispatch(self: &Arc<Self>, signal: Signal) {
         self.dispatched.store(true, Ordering::SeqCst);
-        self.finish_elsewhere(End::of_signal(arrival.signal));
+        self.finish_elsewhere(End::of_signal(signal));
     }
 
     /// [`finish`](Self::finish) in a thread of its own.
@@ -172,6 +182,7 @@ impl Lifecycle {
         let _ = self.finisher.set(thread::current().id());
         (self.tell)(end);
         let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.hooking.store(true, Ordering::SeqCst);
         if let Some(hook) = hook {
             // A panic in the hook has been printed by now; the first reason stands.
             let _ = catch_unwind(AssertUnwindSafe(|| hook(end)));

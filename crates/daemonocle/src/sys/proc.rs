@@ -217,6 +217,7 @@ pub(crate) struct DeletedFile {
     pub(crate) inode: u64,
     /// Its owner.
     pub(crate) uid: u32,
+    pub(crate) is_empty: bool,
 }
 
 /// The deleted files that a process has open; only its owner and root may ask.
@@ -233,7 +234,8 @@ pub(crate) fn deleted_files(pid: Pid) -> io::Result<Vec<DeletedFile>> {
             && meta.nlink() == 0
         {
             let path = PathBuf::from(OsStr::from_bytes(path));
-            files.push(DeletedFile { path, inode: meta.ino(), uid: meta.uid() });
+            let is_empty = meta.len() == 0;
+            files.push(DeletedFile { path, inode: meta.ino(), uid: meta.uid(), is_empty });
         }
     }
     Ok(files)

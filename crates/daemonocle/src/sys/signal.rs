@@ -193,9 +193,15 @@ impl Drop for Blocked {
 /// Returns when it cannot be done: PID 1 is immune to the default action of its own signals, and
 /// some signals do not end a process.
 pub(crate) fn die_by(signal: Signal) {
-    if restore_default(signal.number()).is_ok() && unblock_all().is_ok() {
-        // A signal to the whole process: it is fatal for all its threads.
-        let _ = rx::kill_process(rx::getpid(), signal.to_rustix());
+    // SIGKILL needs no default action, and sigaction(2) refuses to give it one.
+    if signal != Signal::KILL && restore_default(signal.number()).is_err() {
+        return;
+    }
+    if unblock_all().is_ok() {
+        // To this thread, so that it is delivered before the call returns; being fatal, it ends
+        // all of them. To the process as a whole, another thread might take it, in its own time.
+        // SAFETY: takes a number; what runs is the default action.
+        unsafe { libc::raise(signal.number()) };
     }
 }
 
