@@ -1,1 +1,26 @@
-//! The harness and the fixtures of the black-box tests. Not published.
+//! Black-box tests of daemonocle: a harness that runs real daemons, and what to ask about them.
+//!
+//! A test makes a [`Sandbox`], describes a daemon with [`Sandbox::fixture`], runs its command line
+//! and looks at exit code, both output streams, the file system and `/proc`. The daemons are
+//! `src/bin/fixture`, whose definition and behaviour come from the environment.
+//!
+//! Rules: nothing sleeps to synchronise ([`eventually`] is the only place that polls); a dead
+//! process may stay a zombie for as long as PID 1 likes, and is dead ([`is_alive`]); nothing but
+//! what a sandbox has started is ever signalled ([`Sandbox::signal`]), and a sandbox leaves nothing
+//! behind, whether its test passes or fails.
+
+mod fixture;
+mod privilege;
+mod process;
+mod pty;
+mod run;
+mod sandbox;
+mod wait;
+
+pub use fixture::Fixture;
+pub use privilege::{is_root, skip, skip_unless_root, skip_unless_there_is};
+pub use process::{Pid, Stat, descriptors, is_alive, limit, stat, status_field};
+pub use pty::Terminal;
+pub use run::{Output, Run, Running};
+pub use sandbox::Sandbox;
+pub use wait::{DEADLINE, eventually};

@@ -1,0 +1,127 @@
+//! A daemon to be tested: its definition, handed to the fixture program by its environment.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::process::Pid;
+use crate::run::{Output, Run, Running};
+use crate::sandbox::Sandbox;
+
+/// The description of a daemon; see `src/bin/fixture/main.rs` for what can be set.
+#[derive(Clone)]
+pub struct Fixture<'a> {
+    sandbox: &'a Sandbox,
+    program: PathBuf,
+    variables: BTreeMap<String, OsString>,
+}
+
+impl<'a> Fixture<'a> {
+    pub(crate) fn new(sandbox: &'a Sandbox, worker: &str) -> Self {
+        Self { sandbox, program: program(), variables: BTreeMap::new() }
+            .set("worker", worker)
+            .set("pid_file", sandbox.path("example.pid"))
+            .set("hook_log", sandbox.path("hook.log"))
+    }
+
+    /// Sets one item of the definition.
+    #[must_use]
+    pub fn set(mut self, item: &str, value: impl AsRef<OsStr>) -> Self {
+        self.variables.insert(item.to_uppercase(), value.as_ref().to_owned());
+        self
+    }
+
+    /// Leaves one item of the definition at its default.
+    #[must_use]
+    pub fn unset(mut self, item: &str) -> Self {
+        self.variables.remove(&item.to_uppercase());
+        self
+    }
+
+    /// Makes the fixture program executable for every user, by a copy in the sandbox.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be copied.
+    #[must_use]
+    pub fn for_everybody(mut self) -> Self {
+        let copy = self.sandbox.path("fixture");
+        if !copy.exists() {
+            std::fs::copy(&self.program, &copy).unwrap();
+        }
+        self.program = copy;
+        self
+    }
+
+    /// A run of the command line with these arguments, not yet begun.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        let mut run = Run::new(&self.program, self.sandbox.dir()).args(arguments);
+        for (item, value) in &self.variables {
+            run = run.env(&format!("FIXTURE_{item}"), value);
+        }
+        run
+    }
+
+    /// Runs `start`.
+    #[track_caller]
+    pub fn start(&self) -> Output {
+        self.run(&["start"]).finish()
+    }
+
+    /// Runs `stop`.
+    #[track_caller]
+    pub fn stop(&self) -> Output {
+        self.run(&["stop"]).finish()
+    }
+
+    /// Runs `restart`.
+    #[track_caller]
+    pub fn restart(&self) -> Output {
+        self.run(&["restart"]).finish()
+    }
+
+    /// Runs `status`.
+    #[track_caller]
+    pub fn status(&self) -> Output {
+        self.run(&["status"]).finish()
+    }
+
+    /// Begins `start --debug`.
+    #[track_caller]
+    pub fn foreground(&self) -> Running {
+        self.run(&["start", "--debug"]).spawn()
+    }
+
+    /// Runs `start`, which must succeed, and gives the PID of the daemon.
+    ///
+    /// # Panics
+    ///
+    /// If it does not say what a start has to say, or no PID is in the PID file.
+    #[track_caller]
+    pub fn started(&self) -> Pid {
+        self.start().expect(0, "Starting example ... OK\n", "");
+        self.pid().expect("no PID in the PID file after a successful start")
+    }
+
+    /// The PID in the PID file, if its text is one line with a number.
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
+        let path = self.variables.get("PID_FILE")?;
+        let text = std::fs::read_to_string(path).ok()?;
+        text.strip_suffix('\n')?.parse().ok()
+    }
+
+    /// What the shutdown hook has written, a line per run: `exit code|reason`.
+    #[must_use]
+    pub fn hook_log(&self) -> String {
+        self.sandbox.read("hook.log")
+    }
+}
+
+/// The fixture program: beside the test program, or where Cargo puts it, one directory above.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let place = test.ancestors().skip(1).take(2).map(|dir| dir.join("fixture"));
+    place.filter(|path| Path::is_file(path)).last().expect("the fixture program is not built")
+}

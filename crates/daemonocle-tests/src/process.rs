@@ -1,0 +1,97 @@
+//! What the kernel says about a process, proc(5).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// A process number.
+pub type Pid = i32;
+
+/// Some of `/proc/PID/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The number of the process.
+    pub pid: Pid,
+    /// The state letter.
+    pub state: char,
+    /// Its parent.
+    pub parent: Pid,
+    /// Its process group.
+    pub group: Pid,
+    /// Its session.
+    pub session: Pid,
+    /// Its controlling terminal; 0: none.
+    pub terminal: i32,
+}
+
+/// What the kernel says of `pid`; `None`: there is no such process.
+#[must_use]
+pub fn stat(pid: Pid) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may contain anything, parentheses and spaces included.
+    let (_, rest) = text.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let state = fields.next()?.chars().next()?;
+    let mut number = || fields.next()?.parse().ok();
+    Some(Stat {
+        pid,
+        state,
+        parent: number()?,
+        group: number()?,
+        session: number()?,
+        terminal: number()?,
+    })
+}
+
+/// Whether the process exists and is not dead: a zombie is dead.
+#[must_use]
+pub fn is_alive(pid: Pid) -> bool {
+    stat(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X' | 'x'))
+}
+
+/// A line of `/proc/PID/status`, such as `Umask`.
+///
+/// # Panics
+///
+/// If there is no such process or line.
+#[must_use]
+#[track_caller]
+pub fn status_field(pid: Pid, name: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {name} in:\n{text}")).trim().to_owned()
+}
+
+/// The soft limit on `name` in `/proc/PID/limits`, such as `Max core file size`.
+///
+/// # Panics
+///
+/// If there is no such process or limit.
+#[must_use]
+#[track_caller]
+pub fn limit(pid: Pid, name: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.and_then(|line| line.split_whitespace().next());
+    value.unwrap_or_else(|| panic!("no {name} in:\n{text}")).to_owned()
+}
+
+/// The open descriptors of a process and what they refer to.
+///
+/// # Panics
+///
+/// If there is no such process, or it may not be looked at.
+#[must_use]
+#[track_caller]
+pub fn descriptors(pid: Pid) -> BTreeMap<i32, String> {
+    let dir = format!("/proc/{pid}/fd");
+    let entries = fs::read_dir(Path::new(&dir)).unwrap();
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            let target = fs::read_link(entry.path()).ok()?;
+            Some((number, target.to_string_lossy().into_owned()))
+        })
+        .collect()
+}

@@ -1,0 +1,104 @@
+//! A start that meets a running daemon: its PID, exit 0, and nothing done.
+
+use daemonocle_tests::{Sandbox, is_alive};
+
+#[test]
+fn it_is_told_and_that_is_all() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    let text = format!("WARNING: example already running with PID {pid}\n");
+    for _ in 0..3 {
+        fixture.start().expect(0, "", &text);
+    }
+    assert_eq!(sandbox.survivors(), [pid]);
+    assert_eq!(fixture.pid(), Some(pid));
+    assert_eq!(fixture.hook_log(), "");
+}
+
+#[test]
+fn in_the_foreground_too() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    let text = format!("WARNING: example already running with PID {pid}\n");
+    fixture.run(&["start", "--debug"]).finish().expect(0, "", &text);
+    assert_eq!(sandbox.survivors(), [pid]);
+}
+
+#[test]
+fn a_daemon_in_the_foreground_counts() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let _running = foreground(&fixture);
+    let pid = fixture.pid().unwrap();
+    let text = format!("WARNING: example already running with PID {pid}\n");
+    fixture.start().expect(0, "", &text);
+    assert!(is_alive(pid));
+}
+
+fn foreground(fixture: &daemonocle_tests::Fixture<'_>) -> daemonocle_tests::Running {
+    let running = fixture.foreground();
+    running.says("Starting example ... OK\n");
+    running
+}
+
+#[test]
+fn the_name_does_not_matter_but_the_pid_file() {
+    let sandbox = Sandbox::new();
+    let pid = sandbox.fixture("ready").started();
+    let other = sandbox.fixture("ready").set("name", "other");
+    let text = format!("WARNING: other already running with PID {pid}\n");
+    other.start().expect(0, "", &text);
+    let elsewhere = sandbox.fixture("ready").set("pid_file", sandbox.path("other.pid"));
+    assert_ne!(elsewhere.started(), pid);
+}
+
+#[test]
+fn a_daemon_that_opened_and_closed_its_own_pid_file_still_counts() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("reopen");
+    let pid = fixture.started();
+    let text = format!("WARNING: example already running with PID {pid}\n");
+    fixture.start().expect(0, "", &text);
+    assert_eq!(fixture.status().code(), Some(0));
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert!(!is_alive(pid));
+}
+
+#[test]
+fn a_daemon_that_was_stopped_by_a_signal_is_running() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    sandbox.signal(pid, rustix::process::Signal::STOP);
+    let text = format!("WARNING: example already running with PID {pid}\n");
+    fixture.start().expect(0, "", &text);
+}
+
+#[test]
+fn a_dead_one_does_not_count() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let dead = fixture.started();
+    sandbox.kill(dead);
+    let pid = fixture.started();
+    assert_ne!(pid, dead);
+    assert!(is_alive(pid));
+}
+
+#[test]
+fn a_child_that_outlives_the_daemon_is_not_the_daemon() {
+    for worker in ["child-fork", "child-sleep"] {
+        let sandbox = Sandbox::new();
+        let fixture = sandbox.fixture(worker).set("child_pid", sandbox.path("child"));
+        let dead = fixture.started();
+        let child: i32 = sandbox.read("child").parse().unwrap();
+        sandbox.kill(dead);
+        assert!(is_alive(child), "{worker}");
+        fixture.status().expect(1, "example -- not running\n", "");
+        fixture.stop().expect(0, "", "WARNING: example is not running\n");
+        assert!(is_alive(child), "{worker}");
+        assert_ne!(fixture.started(), dead);
+    }
+}
