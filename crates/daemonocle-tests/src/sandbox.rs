@@ -173,7 +173,12 @@ impl Sandbox {
         assert!(within(DEADLINE, || (!is_alive(pid)).then_some(())).is_some(), "{pid} lives on");
     }
 
-    fn try_signal(&self, pid: Pid, signal: Signal) -> io::Result<()> {
+    /// Sends a signal to a process that was started from here, if it is still there.
+    ///
+    /// # Errors
+    ///
+    /// It is gone, or was not started from here.
+    pub fn try_signal(&self, pid: Pid, signal: Signal) -> io::Result<()> {
         let Some(number) = rustix::process::Pid::from_raw(pid) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
