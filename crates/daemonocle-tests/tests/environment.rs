@@ -1,0 +1,390 @@
+//! What a daemon's process looks like, seen from outside by proc(5).
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+
+use daemonocle_tests::{
+    Pid, Sandbox, Terminal, descriptors, eventually, is_alive, limit, skip, skip_unless_root,
+    skip_unless_there_is, stat, status_field,
+};
+
+const OK: &str = "Starting example ... OK\n";
+
+fn link(pid: Pid, name: &str) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/{name}")).unwrap()
+}
+
+#[test]
+fn session_group_and_terminal() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    let daemon = stat(pid).unwrap();
+    let caller = stat(std::process::id().cast_signed()).unwrap();
+    assert_ne!(daemon.session, caller.session);
+    assert_ne!(daemon.session, pid, "a session leader could get a terminal again");
+    assert!(!is_alive(daemon.session), "the leader is gone");
+    assert_eq!(daemon.group, pid, "a group of its own");
+    assert_eq!(daemon.terminal, 0);
+    assert!(!sandbox.survivors().contains(&daemon.parent), "nobody of ours waits for it");
+}
+
+#[test]
+fn a_daemon_outlives_the_terminal_it_was_started_from() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let mut terminal = Terminal::of(fixture.run(&["start"]).through("\"$@\"; echo done; read x"));
+    terminal.shows("done");
+    let pid = fixture.pid().unwrap();
+    assert_eq!(stat(pid).unwrap().terminal, 0);
+    terminal.types("\n");
+    assert_eq!(terminal.finish(), (Some(0), None));
+    drop(terminal);
+    assert!(is_alive(pid));
+    assert_eq!(fixture.hook_log(), "");
+}
+
+#[test]
+fn umask() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let run = fixture.run(&["start"]).through("umask 077; exec \"$@\"");
+    run.finish().expect(0, OK, "");
+    assert_eq!(status_field(fixture.pid().unwrap(), "Umask"), "0022", "not the caller's");
+    fixture.stop();
+    let fixture = fixture.set("umask", "027").set("stdout", sandbox.path("out"));
+    let pid = fixture.started();
+    assert_eq!(status_field(pid, "Umask"), "0027");
+    for name in ["out", "example.pid"] {
+        let mode = sandbox.path(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o640, "{name}");
+    }
+}
+
+#[test]
+fn working_directory() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let run = fixture.run(&["start"]).current_dir(sandbox.dir());
+    run.finish().expect(0, OK, "");
+    assert_eq!(link(fixture.pid().unwrap(), "cwd"), PathBuf::from("/"));
+    fixture.stop();
+    let dir = sandbox.make_dir("work", 0o755);
+    let pid = fixture.set("work_dir", &dir).started();
+    assert_eq!(link(pid, "cwd"), dir);
+}
+
+#[test]
+fn standard_streams() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    eventually("standard error is released", || descriptors(pid)[&2] == "/dev/null");
+    for number in 0..=1 {
+        assert_eq!(descriptors(pid)[&number], "/dev/null", "{number}");
+    }
+    fixture.stop();
+    let (out, err) = (sandbox.path("out"), sandbox.path("err"));
+    let pid = fixture.set("stdout", &out).set("stderr", &err).started();
+    let open = descriptors(pid);
+    let wanted = ["/dev/null", out.to_str().unwrap(), err.to_str().unwrap()];
+    assert_eq!([&open[&0], &open[&1], &open[&2]], wanted);
+}
+
+#[test]
+fn nothing_of_the_start_stays_open() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").unset("stderr");
+    let pid = fixture.started();
+    let remains = |pid| {
+        let mut open = descriptors(pid);
+        open.retain(|number, _| *number > 2);
+        open
+    };
+    eventually("the channel of the start is closed", || {
+        !remains(pid).values().any(|target| target.starts_with("socket:"))
+    });
+    let path = sandbox.path("example.pid").display().to_string();
+    assert_eq!(remains(pid).values().filter(|target| **target == path).count(), 1);
+}
+
+#[test]
+fn programs_that_the_worker_runs_get_the_three_streams_and_no_more() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("child-sleep").set("child_pid", sandbox.path("child"));
+    fixture.set("close", "1").started();
+    let child: Pid = sandbox.read("child").parse().unwrap();
+    eventually("the child runs its program", || {
+        fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name == "sleep\n")
+    });
+    assert_eq!(descriptors(child).into_keys().collect::<Vec<_>>(), [0, 1, 2]);
+}
+
+#[test]
+fn open_files_stay_or_go_as_defined() {
+    for (close, stays) in [(false, true), (true, false)] {
+        let sandbox = Sandbox::new();
+        let mut fixture = sandbox.fixture("ready").set("before", "open");
+        if close {
+            fixture = fixture.set("close", "1");
+        }
+        let pid = fixture.started();
+        let open = descriptors(pid);
+        assert_eq!(open.contains_key(&50), stays, "{open:?}");
+        assert_eq!(open.contains_key(&51), stays, "{open:?}");
+        fixture.stop().expect(0, "Stopping example ... OK\n", "");
+        assert!(!is_alive(pid), "signals, lock and clean-up still work");
+        assert!(!sandbox.path("example.pid").exists());
+    }
+}
+
+/// The sets of signals of a process as numbers.
+fn signals(pid: Pid, set: &str) -> u64 {
+    u64::from_str_radix(&status_field(pid, set), 16).unwrap()
+}
+
+/// The ignored signals, without the two that belong to the C library.
+fn ignored(pid: Pid) -> u64 {
+    signals(pid, "SigIgn") & !(0b11 << (32 - 1))
+}
+
+const PIPE: u64 = 1 << (libc::SIGPIPE - 1);
+
+#[test]
+fn ignored_signals_are_not_inherited() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("child-sleep").set("child_pid", sandbox.path("child"));
+    let run = fixture.run(&["start"]).through("trap '' TERM INT HUP QUIT USR1 CHLD; exec \"$@\"");
+    run.finish().expect(0, OK, "");
+    let pid = fixture.pid().unwrap();
+    assert_eq!(ignored(pid), PIPE, "Rust's own");
+    let child = sandbox.read("child").parse().unwrap();
+    assert_eq!(ignored(child), 0);
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert!(!is_alive(pid));
+}
+
+#[test]
+fn blocked_signals_are_not_inherited() {
+    let name = "blocked_signals_are_not_inherited";
+    let probe = std::process::Command::new("env").args(["--block-signal=TERM", "true"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        return skip(name, "needs an env that knows --block-signal");
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let run = fixture.run(&["start"]).under(&["env", "--block-signal"]);
+    run.finish().expect(0, OK, "");
+    let pid = fixture.pid().unwrap();
+    assert_eq!(signals(pid, "SigBlk"), 0);
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert!(!is_alive(pid));
+}
+
+#[test]
+fn nohup_makes_no_difference() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    fixture.run(&["start"]).under(&["nohup"]).finish();
+    let pid = fixture.pid().unwrap();
+    sandbox.signal(pid, rustix::process::Signal::HUP);
+    eventually("it has ended", || !is_alive(pid));
+    assert_eq!(fixture.hook_log(), "129|Terminated by SIGHUP (1)\n");
+}
+
+#[test]
+fn core_dumps() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let what = "Max core file size";
+    let pid = fixture.started();
+    assert_eq!(limit(pid, what), "0");
+    fixture.stop();
+    let ours = limit(std::process::id().cast_signed(), what);
+    let pid = fixture.set("core", "1").started();
+    assert_eq!(limit(pid, what), ours);
+    if ours == "0" {
+        skip("core_dumps", "the limit of the tests is 0 already, so that only half is tested");
+    }
+}
+
+#[test]
+fn closed_streams_of_the_caller_are_survived() {
+    for closed in ["<&- >&- 2>&-", "<&-", ">&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- 2>&-"] {
+        let sandbox = Sandbox::new();
+        let fixture = sandbox.fixture("print").set("stdout", sandbox.path("out"));
+        let run = fixture.run(&["start"]).through(&format!("exec \"$@\" {closed}"));
+        let output = run.finish();
+        assert_eq!(output.code(), Some(0), "{closed}: {output:?}");
+        let pid = fixture.pid().unwrap_or_else(|| panic!("{closed}: no PID"));
+        assert_eq!(sandbox.survivors(), [pid], "{closed}");
+        assert_eq!(sandbox.read("out"), "out\n", "{closed}");
+        eventually("standard error is released", || descriptors(pid)[&2] == "/dev/null");
+        assert_eq!(descriptors(pid)[&0], "/dev/null", "{closed}");
+        let stop = fixture.run(&["stop"]).through(&format!("exec \"$@\" {closed}")).finish();
+        assert_eq!(stop.code(), Some(0), "{closed}: {stop:?}");
+        assert!(!is_alive(pid), "{closed}");
+    }
+}
+
+#[test]
+fn a_failure_with_closed_streams_has_its_exit_code() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.fixture("end-complaint").run(&["start"]);
+    let output = run.through("exec \"$@\" <&- >&- 2>&-").finish();
+    assert_eq!(output.code(), Some(3), "{output:?}");
+    sandbox.expect_nobody();
+}
+
+#[test]
+fn change_of_root() {
+    if skip_unless_root("change_of_root") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let root = sandbox.make_dir("root", 0o755);
+    // With a leading slash and without: below the new root in both cases.
+    let fixture = sandbox
+        .fixture("print")
+        .unset("hook_log")
+        .set("chroot", &root)
+        .set("pid_file", "/run/example.pid")
+        .set("stdout", "log/out")
+        .set("work_dir", "/");
+    fixture.start().expect(0, OK, "");
+    let pid: Pid = sandbox.read("root/run/example.pid").trim().parse().unwrap();
+    assert_eq!(link(pid, "root"), root);
+    assert_eq!(link(pid, "cwd"), root);
+    assert_eq!(sandbox.read("root/log/out"), "out\n");
+    let status = fixture.status();
+    assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert!(!is_alive(pid));
+    assert!(!root.join("run/example.pid").exists());
+}
+
+#[test]
+fn change_of_root_without_the_right_to() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.make_dir("root", 0o755);
+    let mut fixture = sandbox.fixture("ready").unset("pid_file").set("chroot", &root);
+    let mut run = fixture.run(&["start"]);
+    if daemonocle_tests::is_root() {
+        fixture = fixture.for_everybody();
+        run = fixture.run(&["start"]).as_user(12345, 12345);
+    }
+    let text =
+        format!("ERROR: cannot change root directory to {root:?}: Operation not permitted\n");
+    run.finish().expect(1, "Starting example ... FAILED\n", &text);
+    sandbox.expect_nobody();
+}
+
+#[test]
+fn change_of_user() {
+    if skip_unless_root("change_of_user") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("print").unset("hook_log").set("user", "nobody");
+    let fixture =
+        fixture.set("stdout", sandbox.path("log/out")).set("pid_file", sandbox.path("run/pid"));
+    let pid = fixture.started();
+    let ids = |field| -> Vec<u32> {
+        status_field(pid, field).split_whitespace().map(|id| id.parse().unwrap()).collect()
+    };
+    let uid = ids("Uid")[0];
+    assert_ne!(uid, 0);
+    assert_eq!(ids("Uid"), [uid; 4], "real, effective, saved and file system");
+    let gid = ids("Gid")[0];
+    assert_eq!(ids("Gid"), [gid; 4]);
+    assert_eq!(ids("Groups"), [gid], "none of root's");
+    assert_eq!(signals(pid, "CapEff"), 0);
+    assert_eq!(signals(pid, "CapPrm"), 0);
+    for name in ["log", "log/out", "run"] {
+        let meta = sandbox.path(name).metadata().unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (uid, gid), "{name}");
+    }
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert!(!sandbox.path("run/pid").exists());
+}
+
+#[test]
+fn change_of_user_and_group_by_number() {
+    if skip_unless_root("change_of_user_and_group_by_number") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").unset("hook_log");
+    let pid = fixture.clone().set("user", "12345").set("group", "54321").started();
+    assert_eq!(status_field(pid, "Uid"), "12345\t12345\t12345\t12345");
+    assert_eq!(status_field(pid, "Gid"), "54321\t54321\t54321\t54321");
+    assert_eq!(status_field(pid, "Groups"), "54321");
+    fixture.stop();
+    let text = "ERROR: user 12345 is not in the user database, so a group must be given too\n";
+    fixture.set("user", "12345").start().expect(1, "", text);
+}
+
+#[test]
+fn supplementary_groups_come_from_the_database() {
+    let name = "supplementary_groups_come_from_the_database";
+    if skip_unless_root(name) || skip_unless_there_is("unshare", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    // Another database, for this one process tree.
+    let passwd = fs::read_to_string("/etc/passwd").unwrap() + "testuser:x:12345:12345::/:/bin/sh\n";
+    let group = fs::read_to_string("/etc/group").unwrap()
+        + "testuser:x:12345:\nfirst:x:12346:testuser\nsecond:x:12347:testuser,root\nthird:x:12348:\n";
+    let (passwd, group) = (sandbox.write("passwd", passwd), sandbox.write("group", group));
+    let script = format!(
+        "mount --bind {} /etc/passwd && mount --bind {} /etc/group && exec \"$@\"",
+        passwd.display(),
+        group.display()
+    );
+    let fixture = sandbox.fixture("ready").unset("hook_log").set("user", "testuser");
+    let run = fixture.run(&["start"]).through(&script).under(&["unshare", "--mount"]);
+    let output = run.finish();
+    if output.stderr.contains("unshare: ") || output.stderr.contains("mount: ") {
+        return skip(name, "no mount namespaces");
+    }
+    output.expect(0, OK, "");
+    let pid = fixture.pid().unwrap();
+    let groups = status_field(pid, "Groups");
+    let mut groups: Vec<_> = groups.split_whitespace().collect();
+    groups.sort_unstable();
+    assert_eq!(groups, ["12345", "12346", "12347"]);
+}
+
+#[test]
+fn change_of_user_without_the_right_to() {
+    let sandbox = Sandbox::new();
+    let mut fixture = sandbox.fixture("ready").unset("pid_file").set("user", "root");
+    let mut run = fixture.run(&["start"]);
+    if daemonocle_tests::is_root() {
+        fixture = fixture.for_everybody();
+        run = fixture.run(&["start"]).as_user(12345, 12345);
+    }
+    let parts = ["ERROR: cannot become user root", "Operation not permitted"];
+    run.finish().expect_error(1, "Starting example ... FAILED\n", &parts);
+    sandbox.expect_nobody();
+}
+
+#[test]
+fn a_socket_for_input_means_foreground() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let (_ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let theirs = std::os::fd::OwnedFd::from(theirs);
+    let mut running = fixture.run(&["start"]).stdin(theirs.try_clone().unwrap()).spawn();
+    running.says(OK);
+    eventually("it has a PID", || fixture.pid().is_some());
+    let pid = fixture.pid().unwrap();
+    assert_eq!(stat(pid).unwrap().parent, running.pid());
+    assert!(running.is_running());
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    running.finish();
+    let always = fixture.set("detach", "always");
+    always.run(&["start"]).stdin(theirs).finish().expect(0, OK, "");
+    assert_ne!(stat(always.pid().unwrap()).unwrap().terminal, 1);
+}

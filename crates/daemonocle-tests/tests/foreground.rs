@@ -1,0 +1,265 @@
+//! `start --debug`: everything but leaving the terminal, and an end that is the worker's.
+
+use std::fs;
+
+use daemonocle_tests::{Fixture, Running, Sandbox, Terminal, eventually, is_alive, stat};
+use rustix::process::Signal;
+
+const OK: &str = "Starting example ... OK\n";
+const GONE: &str = "All children are gone. Parent is exiting...\n";
+
+#[track_caller]
+fn begun(fixture: &Fixture<'_>) -> (Running, i32) {
+    let running = fixture.foreground();
+    running.says(OK);
+    eventually("it has a PID", || fixture.pid().is_some());
+    let pid = fixture.pid().unwrap();
+    (running, pid)
+}
+
+#[test]
+fn the_exit_code_is_the_workers() {
+    for (worker, code, error) in [
+        ("end-ok", 0, ""),
+        ("end-code", 42, ""),
+        ("end-exit", 42, ""),
+        ("end-exit-0", 0, ""),
+        ("end-message", 1, "ERROR: no more cookies\n"),
+    ] {
+        let sandbox = Sandbox::new();
+        let fifo = sandbox.make_fifo("fifo");
+        let fixture = sandbox.fixture(worker).set("trigger", &fifo);
+        let (running, _) = begun(&fixture);
+        fs::write(&fifo, "").unwrap();
+        running.finish().expect(code, &format!("{OK}{GONE}"), error);
+        assert_eq!(fixture.hook_log().lines().count(), 1);
+        assert!(!sandbox.path("example.pid").exists());
+    }
+}
+
+#[test]
+fn a_panic_is_101() {
+    let sandbox = Sandbox::new();
+    let fifo = sandbox.make_fifo("fifo");
+    let fixture = sandbox.fixture("end-panic").set("trigger", &fifo);
+    let (running, _) = begun(&fixture);
+    fs::write(&fifo, "").unwrap();
+    let output = running.finish();
+    output.expect_error(101, &format!("{OK}{GONE}"), &["ERROR: all cookies are gone\n"]);
+}
+
+#[track_caller]
+fn dies_of(worker: &str, signal: i32) {
+    let sandbox = Sandbox::new();
+    let fifo = sandbox.make_fifo("fifo");
+    let fixture = sandbox.fixture(worker).set("trigger", &fifo);
+    let (running, _) = begun(&fixture);
+    fs::write(&fifo, "").unwrap();
+    let output = running.finish();
+    assert_eq!(output.signal(), Some(signal), "{worker}: {output:?}");
+    assert_eq!(output.stdout, format!("{OK}{GONE}"));
+    assert!(!sandbox.path("example.pid").exists(), "removed for it");
+}
+
+#[test]
+fn a_signal_that_ended_the_worker_ends_the_command() {
+    dies_of("end-abort", libc::SIGABRT);
+    dies_of("end-segfault", libc::SIGSEGV);
+}
+
+#[test]
+fn a_kill_too() {
+    dies_of("end-kill", libc::SIGKILL);
+}
+
+#[test]
+fn output_stays_on_the_terminal_and_in_order() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("print").set("stdout", sandbox.path("out"));
+    let (running, pid) = begun(&fixture);
+    running.says("out\n");
+    sandbox.signal(pid, Signal::TERM);
+    let output = running.finish();
+    assert_eq!(output.signal(), Some(libc::SIGTERM));
+    assert_eq!(output.stdout, format!("{OK}out\n{GONE}"));
+    assert_eq!(output.stderr, "err\n");
+    assert!(!sandbox.path("out").exists());
+}
+
+#[test]
+fn signals_are_passed_on() {
+    for (signal, shown) in [
+        (Signal::TERM, "SIGTERM (15)"),
+        (Signal::INT, "SIGINT (2)"),
+        (Signal::QUIT, "SIGQUIT (3)"),
+        (Signal::HUP, "SIGHUP (1)"),
+        (Signal::USR1, "SIGUSR1 (10)"),
+        (Signal::USR2, "SIGUSR2 (12)"),
+    ] {
+        let sandbox = Sandbox::new();
+        let said = format!("{OK}Received signal {shown}. Forwarding to child...\n{GONE}");
+        let fixture = sandbox.fixture("polite").set("end_on", "1,2,3,10,12,15");
+        let (running, _) = begun(&fixture);
+        eventually_taken(&fixture);
+        sandbox.signal(running.pid(), signal);
+        running.finish().expect(0, &said, "");
+        assert_eq!(fixture.hook_log(), format!("0|Terminated by {shown}\n"));
+    }
+}
+
+#[track_caller]
+fn ended_by(signal: Signal) {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").set("end_on", "1,2,3,10,12,15");
+    let (running, _) = begun(&fixture);
+    sandbox.signal(running.pid(), signal);
+    let output = running.finish();
+    assert_eq!(output.signal(), Some(signal.as_raw()), "{output:?}");
+    assert_eq!(fixture.hook_log().lines().count(), 1);
+}
+
+#[test]
+fn a_worker_that_was_ended_on_the_spot_ended_by_the_signal() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1, Signal::USR2] {
+        ended_by(signal);
+    }
+}
+
+/// SIGQUIT is one of those that dump core, which the kernel delivers in another way.
+#[test]
+fn by_sigquit_too() {
+    for _ in 0..10 {
+        ended_by(Signal::QUIT);
+    }
+}
+
+/// Waits until the worker of a fixture that listens has called `ready()`, and so has the handle:
+/// from then on another start is told that one is running.
+#[track_caller]
+fn eventually_taken(fixture: &Fixture<'_>) {
+    let output = fixture.run(&["start"]).finish();
+    assert!(output.stderr.contains("already running"), "{output:?}");
+}
+
+#[test]
+fn the_whole_process_group_is_waited_for() {
+    let sandbox = Sandbox::new();
+    let fifo = sandbox.make_fifo("fifo");
+    let fixture =
+        sandbox.fixture("child-waits").set("fifo", &fifo).set("child_pid", sandbox.path("child"));
+    // A group of its own, as a shell with job control gives it.
+    let running = fixture.run(&["start", "--debug"]).under(&["setsid", "--wait"]).spawn();
+    running.says(OK);
+    eventually_taken(&fixture);
+    let daemon = fixture.pid().unwrap();
+    let parent = stat(daemon).unwrap().parent;
+    sandbox.signal(daemon, Signal::TERM);
+    eventually("the daemon has ended", || !is_alive(daemon));
+    let child: i32 = sandbox.read("child").parse().unwrap();
+    eventually("the orphan is adopted", || stat(child).unwrap().parent == parent);
+    assert!(is_alive(child) && is_alive(parent));
+    assert!(!running.stdout().contains(GONE));
+    fs::write(&fifo, "go\n").unwrap();
+    running.finish().expect(0, &format!("{OK}{GONE}"), "");
+    assert!(!is_alive(child));
+}
+
+#[test]
+fn stop_and_status_work() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite");
+    let (running, pid) = begun(&fixture);
+    eventually_taken(&fixture);
+    let status = fixture.status();
+    assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+    assert_eq!(stat(pid).unwrap().parent, running.pid());
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    running.finish().expect(0, &format!("{OK}{GONE}"), "");
+}
+
+#[test]
+fn a_failure_at_start_up_is_told_as_in_the_background() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").set("on_start", "fail");
+    let text = "ERROR: start hook: the stars are wrong\n";
+    let output = fixture.run(&["start", "--debug"]).finish();
+    output.expect(1, "Starting example ... FAILED\n", text);
+    assert_eq!(sandbox.names(), Vec::<String>::new());
+
+    let fixture = sandbox.fixture("sleep").set("ready", "0.2");
+    let text = "ERROR: Timed out: the daemon was not ready within 200ms\n";
+    let output = fixture.run(&["start", "--debug"]).finish();
+    output.expect(1, "Starting example ... FAILED\n", text);
+    sandbox.expect_nobody();
+}
+
+#[test]
+fn detach_never_is_the_same() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("detach", "never");
+    let running = fixture.run(&["start"]).spawn();
+    running.says(OK);
+    eventually_taken(&fixture);
+    sandbox.signal(running.pid(), Signal::TERM);
+    assert_eq!(running.finish().code(), Some(0));
+}
+
+#[test]
+fn the_daemon_does_not_outlive_a_killed_parent() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let (running, daemon) = begun(&fixture);
+    sandbox.kill(running.pid());
+    eventually("the daemon has ended", || !is_alive(daemon));
+    assert_eq!(running.finish().signal(), Some(libc::SIGKILL));
+}
+
+/// `start --debug` without colours on a terminal.
+fn plain(fixture: &Fixture<'_>) -> daemonocle_tests::Run {
+    fixture.run(&["start", "--debug"]).env("NO_COLOR", "1")
+}
+
+const FORWARDING: &str = "Received signal SIGINT (2). Forwarding to child...\n";
+
+#[test]
+fn one_ctrl_c_counts_once_and_two_count_twice() {
+    for (more, code, signal) in [("", Some(0), None), ("\x03", None, Some(libc::SIGINT))] {
+        let sandbox = Sandbox::new();
+        let fifo = sandbox.make_fifo("fifo");
+        let fixture = sandbox.fixture("polite-slow").set("fifo", &fifo);
+        let mut terminal = Terminal::of(plain(&fixture));
+        terminal.shows("ready\n");
+        let daemon = fixture.pid().unwrap();
+        // The terminal sends it to both processes, and the parent passes its own on.
+        terminal.types("\x03");
+        terminal.shows("closing\n");
+        terminal.shows(FORWARDING);
+        assert!(is_alive(daemon));
+        if more.is_empty() {
+            fs::write(&fifo, "").unwrap();
+        }
+        terminal.types(more);
+        assert_eq!(terminal.finish(), (code, signal), "{:?}", terminal.screen());
+        assert_eq!(fixture.hook_log().lines().count(), 1, "{}", fixture.hook_log());
+        assert!(!is_alive(daemon));
+    }
+}
+
+#[test]
+fn ctrl_z_stops_all_and_fg_continues() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite");
+    let script = "set -m; \"$@\"; echo stopped $?; read x; fg >/dev/null; echo ended $?";
+    let mut terminal = Terminal::of(plain(&fixture).through(script));
+    terminal.shows(OK);
+    eventually_taken(&fixture);
+    let daemon = fixture.pid().unwrap();
+    terminal.types("\x1a");
+    terminal.shows("stopped 1");
+    eventually("the daemon has stopped", || stat(daemon).is_some_and(|stat| stat.state == 'T'));
+    terminal.types("\n");
+    eventually("the daemon goes on", || stat(daemon).is_some_and(|stat| stat.state == 'S'));
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    terminal.shows("ended 0\n");
+    terminal.finish();
+}
