@@ -53,6 +53,24 @@ impl<'a> Fixture<'a> {
         self
     }
 
+    /// The sandbox that it belongs to.
+    #[must_use]
+    pub fn sandbox(&self) -> &Sandbox {
+        self.sandbox
+    }
+
+    /// The path of the fixture program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// A run of another command, which dies with the sandbox as well.
+    #[must_use]
+    pub fn watch(&self, words: &[&str]) -> Run {
+        Run::new(Path::new(words[0]), self.sandbox.dir()).args(&words[1..])
+    }
+
     /// A run of the command line with these arguments, not yet begun.
     #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Run {

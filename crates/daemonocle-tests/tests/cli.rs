@@ -1,0 +1,205 @@
+//! The command line: help, usage errors, colours.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use daemonocle_tests::{Sandbox, Terminal, is_root};
+
+#[test]
+fn help_is_on_standard_output_and_no_failure() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").set("about", "Counts sheep.");
+    for arguments in [&["--help"][..], &["-h"], &["help"]] {
+        let output = fixture.run(arguments).finish();
+        output.expect(0, &output.stdout, "");
+        assert!(output.stdout.starts_with("Counts sheep.\n"), "{output:?}");
+        for (action, about) in [
+            ("start", "Start the daemon."),
+            ("stop", "Stop the daemon."),
+            ("restart", "Stop then start the daemon."),
+            ("status", "Get the status of the daemon."),
+        ] {
+            let is_there = output.stdout.lines().any(|line| {
+                line.trim_start().strip_prefix(action).is_some_and(|rest| rest.trim() == about)
+            });
+            assert!(is_there, "{action}: {output:?}");
+        }
+    }
+    assert_eq!(sandbox.names(), Vec::<String>::new());
+}
+
+#[test]
+fn each_action_has_its_help() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let debug = ["--debug", "Do NOT detach and run in the background."];
+    let force = ["--force", "Kill the daemon forcefully after the timeout."];
+    let timeout = [
+        "--timeout <SECONDS>",
+        "Number of seconds to wait for the daemon to stop. Overrides \"stop_timeout\" from daemon \
+         definition.",
+    ];
+    for (action, about, options) in [
+        ("start", "Start the daemon.", &[debug][..]),
+        ("stop", "Stop the daemon.", &[timeout, force]),
+        ("restart", "Stop then start the daemon.", &[timeout, force, debug]),
+        ("status", "Get the status of the daemon.", &[["--json", "Show the status in JSON"]]),
+    ] {
+        let output = fixture.run(&[action, "--help"]).finish();
+        output.expect(0, &output.stdout, "");
+        assert!(output.stdout.starts_with(about), "{output:?}");
+        let words = output.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        for [option, help] in options {
+            assert!(words.contains(&format!("{option} {help}")), "{option}: {output:?}");
+        }
+    }
+    assert_eq!(sandbox.names(), Vec::<String>::new());
+}
+
+#[test]
+fn usage_errors_are_2() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    for arguments in [
+        &[][..],
+        &["begin"],
+        &["start", "--frobnicate"],
+        &["start", "now"],
+        &["start", "--force"],
+        &["stop", "--timeout"],
+        &["stop", "--timeout", "soon"],
+        &["stop", "--timeout", "-1"],
+        &["stop", "--timeout=-1"],
+        &["stop", "--timeout", "inf"],
+        &["stop", "--timeout", "NaN"],
+        &["stop", "--timeout", "1e400"],
+        &["status", "--debug"],
+        &["start", "stop"],
+        &["--debug"],
+    ] {
+        let output = fixture.run(arguments).finish();
+        assert_eq!((output.code(), &*output.stdout), (Some(2), ""), "{arguments:?}: {output:?}");
+        assert!(output.stderr.contains("help"), "the way out: {arguments:?}: {output:?}");
+    }
+    sandbox.expect_nobody();
+    assert_eq!(sandbox.names(), Vec::<String>::new());
+}
+
+#[test]
+fn an_unknown_action_is_named() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.fixture("ready").run(&["begin"]).finish();
+    output.expect_error(2, "", &["begin"]);
+    let output = sandbox.fixture("ready").run(&["stop", "--timeout", "soon"]).finish();
+    output.expect_error(2, "", &["'soon'", "--timeout <SECONDS>", "not a number of seconds"]);
+}
+
+#[test]
+fn fractions_of_a_second_and_large_numbers_are_fine() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    for time in ["0.25", ".5", "1e3", "1e18"] {
+        fixture.started();
+        let output = fixture.run(&["stop", "--timeout", time]).finish();
+        output.expect(0, "Stopping example ... OK\n", "");
+    }
+}
+
+#[test]
+fn help_needs_no_rights_and_a_wrong_definition_does_not_matter() {
+    let sandbox = Sandbox::new();
+    let dir = sandbox.make_dir("dir", 0o755);
+    fs::set_permissions(&dir, Permissions::from_mode(0o000)).unwrap();
+    let mut fixture = sandbox
+        .fixture("ready")
+        .set("pid_file", dir.join("deep/example.pid"))
+        .set("user", "no-such-user")
+        .set("work_dir", "/nonexistent");
+    if is_root() {
+        fixture = fixture.for_everybody();
+    }
+    for arguments in [&["--help"][..], &["start", "--help"], &["status", "--help"]] {
+        let mut run = fixture.run(arguments);
+        if is_root() {
+            run = run.as_user(12345, 12345);
+        }
+        let output = run.finish();
+        output.expect(0, &output.stdout, "");
+    }
+    fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+}
+
+#[test]
+fn arguments_that_are_no_text_are_an_error() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.fixture("ready").run(&[]);
+    let output = run.through("exec \"$@\" \"$(printf '\\377')\"").finish();
+    assert_eq!(output.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn no_colour_in_a_pipe() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    for output in [fixture.start(), fixture.start(), fixture.status(), fixture.stop()] {
+        assert!(!format!("{output:?}").contains("\\u{1b}"), "{output:?}");
+    }
+}
+
+#[test]
+fn colour_on_a_terminal() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let shown = |arguments: &[&str]| {
+        let mut terminal = Terminal::of(fixture.run(arguments).through("\"$@\"; echo ended"));
+        terminal.shows("ended\n");
+        terminal.finish();
+        terminal.screen()
+    };
+    assert_eq!(shown(&["start"]), "Starting example ... \x1b[32mOK\x1b[0m\nended\n");
+    let pid = fixture.pid().unwrap();
+    let told = format!("\x1b[33mWARNING: example already running with PID {pid}\x1b[0m\nended\n");
+    assert_eq!(shown(&["start"]), told);
+    assert_eq!(shown(&["stop"]), "Stopping example ... \x1b[32mOK\x1b[0m\nended\n");
+    let fixture = sandbox.fixture("end-code");
+    let mut terminal = Terminal::of(fixture.run(&["start"]).through("\"$@\"; echo ended"));
+    terminal.shows("ended\n");
+    let text = "Starting example ... \x1b[31mFAILED\x1b[0m\n\
+                \x1b[31mERROR: Child exited immediately with exit code 42\x1b[0m\nended\n";
+    assert_eq!(terminal.screen(), text);
+    terminal.finish();
+}
+
+#[test]
+fn no_color_is_honoured() {
+    for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let sandbox = Sandbox::new();
+        let run = sandbox.fixture("ready").run(&["start"]).env(name, value);
+        let mut terminal = Terminal::of(run.through("\"$@\"; echo ended"));
+        terminal.shows("ended\n");
+        assert_eq!(terminal.screen(), "Starting example ... OK\nended\n", "{name}");
+        terminal.finish();
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let run = fixture.run(&["start"]).through("\"$@\" | true; echo $?");
+    run.finish();
+    assert_eq!(fixture.status().code(), Some(0));
+    let run = fixture.run(&["stop"]).through("exec \"$@\" > /dev/full 2> /dev/full");
+    assert_eq!(run.finish().code(), Some(0));
+    assert_eq!(fixture.status().code(), Some(1));
+}
+
+#[test]
+fn the_name_is_the_one_of_the_definition() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").set("name", "sheep counter");
+    fixture.start().expect(0, "Starting sheep counter ... OK\n", "");
+    fixture.stop().expect(0, "Stopping sheep counter ... OK\n", "");
+    fixture.stop().expect(0, "", "WARNING: sheep counter is not running\n");
+}

@@ -1,0 +1,120 @@
+//! Somebody dies in the middle of a start: there must be no daemon then, and nothing in the way of
+//! the next one.
+
+use std::time::{Duration, Instant};
+
+use daemonocle_tests::{Fixture, Pid, Running, Sandbox, eventually, is_alive, stat};
+use rustix::process::Signal;
+
+/// A start whose worker is running and not yet ready, and the PID of the new daemon.
+#[track_caller]
+fn under_way(fixture: &Fixture<'_>) -> (Running, Pid) {
+    let running = fixture.run(&["start"]).spawn();
+    eventually("the worker runs", || !fixture_log(fixture).is_empty());
+    (running, fixture.pid().unwrap())
+}
+
+fn fixture_log(fixture: &Fixture<'_>) -> String {
+    fixture.sandbox().read("start.log")
+}
+
+fn slow<'a>(sandbox: &'a Sandbox, worker: &str) -> Fixture<'a> {
+    let log = sandbox.path("start.log");
+    sandbox.fixture(worker).set("ready", "60").set("on_start", "log").set("start_log", log)
+}
+
+#[track_caller]
+fn works_again(sandbox: &Sandbox) {
+    sandbox.expect_nobody();
+    assert!(is_alive(sandbox.fixture("ready").started()));
+}
+
+#[test]
+fn the_command_itself() {
+    let sandbox = Sandbox::new();
+    let fixture = slow(&sandbox, "sleep");
+    let (start, daemon) = under_way(&fixture);
+    sandbox.kill(start.pid());
+    eventually("the daemon has ended", || !is_alive(daemon));
+    sandbox.expect_nobody();
+    let log = "1|Exiting with message: the command that was starting it has ended\n";
+    assert_eq!(fixture.hook_log(), log);
+    assert!(!sandbox.path("example.pid").exists());
+    works_again(&sandbox);
+}
+
+#[test]
+fn ctrl_c_in_the_command() {
+    let sandbox = Sandbox::new();
+    let fixture = slow(&sandbox, "sleep");
+    let (start, daemon) = under_way(&fixture);
+    sandbox.signal(start.pid(), Signal::INT);
+    assert_eq!(start.finish().signal(), Some(libc::SIGINT));
+    eventually("the daemon has ended", || !is_alive(daemon));
+    works_again(&sandbox);
+}
+
+#[test]
+fn the_process_between() {
+    let sandbox = Sandbox::new();
+    let fixture = slow(&sandbox, "sleep");
+    let (start, daemon) = under_way(&fixture);
+    let guardian = stat(daemon).unwrap().parent;
+    assert_ne!(guardian, start.pid());
+    sandbox.kill(guardian);
+    let output = start.finish();
+    output.expect_error(1, "Starting example ... FAILED\n", &["ERROR: "]);
+    works_again(&sandbox);
+}
+
+#[test]
+fn the_process_between_is_missed_at_once() {
+    let sandbox = Sandbox::new();
+    let fixture = slow(&sandbox, "sleep");
+    let (start, daemon) = under_way(&fixture);
+    let began = Instant::now();
+    sandbox.kill(stat(daemon).unwrap().parent);
+    assert_eq!(start.finish().code(), Some(1));
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[test]
+fn the_daemon() {
+    let sandbox = Sandbox::new();
+    let fixture = slow(&sandbox, "sleep");
+    let (start, daemon) = under_way(&fixture);
+    sandbox.kill(daemon);
+    let text = "ERROR: Child exited immediately with exit code 137: SIGKILL (9)\n";
+    start.finish().expect(137, "Starting example ... FAILED\n", text);
+    assert_eq!(sandbox.names(), ["start.log"]);
+    works_again(&sandbox);
+}
+
+#[test]
+fn the_command_while_others_wait_for_it() {
+    let sandbox = Sandbox::new();
+    let fixture = slow(&sandbox, "sleep");
+    let (start, _) = under_way(&fixture);
+    let ready = sandbox.fixture("ready");
+    let waiting = ready.run(&["start"]).spawn();
+    sandbox.kill(start.pid());
+    waiting.finish().expect(0, "Starting example ... OK\n", "");
+    let pid = ready.pid().unwrap();
+    eventually("one is left", || sandbox.survivors() == [pid]);
+}
+
+#[test]
+fn a_daemon_that_is_ready_outlives_the_command() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    for _ in 0..10 {
+        let start = fixture.run(&["start"]).spawn();
+        start.says("OK\n");
+        let _ = sandbox.try_signal(start.pid(), Signal::KILL);
+        start.finish();
+        let pid = fixture.pid().unwrap();
+        assert_eq!(fixture.status().code(), Some(0), "it was told OK");
+        fixture.stop().expect(0, "Stopping example ... OK\n", "");
+        assert!(!is_alive(pid));
+    }
+}
