@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use daemonocle_tests::{DEADLINE, Fixture, Output, Sandbox, is_alive};
+use daemonocle_tests::{DEADLINE, Fixture, Output, Sandbox, eventually, is_alive, stat};
+use rustix::process::Signal;
 
 const FAILED: &str = "Starting example ... FAILED\n";
 
@@ -105,8 +106,26 @@ fn it_goes_to_the_file_instead_if_there_is_one() {
 fn a_worker_that_writes_more_than_a_pipe_holds_is_not_stuck() {
     let sandbox = Sandbox::new();
     let output = fail(&sandbox, &sandbox.fixture("end-flood"));
-    let last = "the last line\nERROR: Child exited immediately with exit code 3\n";
+    let last = "again.\nthe last line\nERROR: Child exited immediately with exit code 3\n";
     output.expect_error(3, FAILED, &[last]);
+}
+
+#[test]
+fn the_last_of_much_output_is_shown_although_the_command_was_slow() {
+    let sandbox = Sandbox::new();
+    let (fifo, note) = (sandbox.make_fifo("fifo"), sandbox.path("note"));
+    let fixture = sandbox.fixture("end-two-floods").set("ready", "60");
+    let fixture = fixture.set("fifo", &fifo).set("child_pid", note);
+    let start = fixture.run(&["start"]).spawn();
+    eventually("much has been written, and read", || sandbox.read("note") == "0");
+    sandbox.signal(start.pid(), Signal::STOP);
+    eventually("it has stopped", || stat(start.pid()).is_some_and(|stat| stat.state == 'T'));
+    let daemon = fixture.pid().unwrap();
+    std::fs::write(&fifo, "").unwrap();
+    eventually("the daemon has died", || !is_alive(daemon));
+    sandbox.signal(start.pid(), Signal::CONT);
+    let last = "the last line\nERROR: Child exited immediately with exit code 3\n";
+    start.finish().expect_error(3, FAILED, &[last]);
 }
 
 #[test]
