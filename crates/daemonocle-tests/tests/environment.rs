@@ -5,8 +5,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use daemonocle_tests::{
-    Pid, Sandbox, Terminal, descriptors, eventually, is_alive, limit, skip, skip_unless_root,
-    skip_unless_there_is, stat, status_field,
+    Fixture, Pid, Sandbox, Terminal, descriptors, eventually, is_alive, limit, skip,
+    skip_unless_root, skip_unless_there_is, stat, status_field,
 };
 
 const OK: &str = "Starting example ... OK\n";
@@ -109,16 +109,28 @@ fn nothing_of_the_start_stays_open() {
     assert_eq!(remains(pid).values().filter(|target| **target == path).count(), 1);
 }
 
-#[test]
-fn programs_that_the_worker_runs_get_the_three_streams_and_no_more() {
-    let sandbox = Sandbox::new();
-    let fixture = sandbox.fixture("child-sleep").set("child_pid", sandbox.path("child"));
-    fixture.set("close", "1").started();
+/// The descriptors of a program that the worker runs.
+fn descriptors_of_child(fixture: &Fixture<'_>) -> std::collections::BTreeMap<i32, String> {
+    let sandbox = fixture.sandbox();
+    fixture.clone().set("child_pid", sandbox.path("child")).started();
     let child: Pid = sandbox.read("child").parse().unwrap();
     eventually("the child runs its program", || {
         fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name == "sleep\n")
     });
-    assert_eq!(descriptors(child).into_keys().collect::<Vec<_>>(), [0, 1, 2]);
+    descriptors(child)
+}
+
+#[test]
+fn programs_that_the_worker_runs_get_nothing_of_the_librarys() {
+    let sandbox = Sandbox::new();
+    let mut open = descriptors_of_child(&sandbox.fixture("child-sleep"));
+    // What whoever runs the tests leaves open goes on to everybody.
+    let ours: Vec<_> = descriptors(std::process::id().cast_signed()).into_values().collect();
+    open.retain(|number, target| *number > 2 && !ours.contains(target));
+    assert!(open.is_empty(), "{open:?}");
+    let sandbox = Sandbox::new();
+    let open = descriptors_of_child(&sandbox.fixture("child-sleep").set("close", "1"));
+    assert_eq!(open.into_keys().collect::<Vec<_>>(), [0, 1, 2]);
 }
 
 #[test]
@@ -386,5 +398,6 @@ fn a_socket_for_input_means_foreground() {
     running.finish();
     let always = fixture.set("detach", "always");
     always.run(&["start"]).stdin(theirs).finish().expect(0, OK, "");
-    assert_ne!(stat(always.pid().unwrap()).unwrap().terminal, 1);
+    let session = |pid| stat(pid).unwrap().session;
+    assert_ne!(session(always.pid().unwrap()), session(std::process::id().cast_signed()));
 }

@@ -312,12 +312,14 @@ fn a_copy_of_the_file_is_nothing() {
     assert!(is_alive(pid));
 }
 
-/// Locks the whole file for its open description, as a careless or hostile program may.
-fn squat(file: &File) {
+/// Locks bytes of the file for its open description, as a careless or hostile program may.
+fn squat(file: &File, start: i64, length: i64) {
     use std::os::fd::AsRawFd;
-    // SAFETY: all zero is a valid value of this plain struct, and means the whole file.
+    // SAFETY: all zero is a valid value of this plain struct.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_start = start;
+    lock.l_len = length;
     // SAFETY: the descriptor is open, and the command reads this struct.
     let code = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
     assert_eq!(code, 0);
@@ -328,16 +330,21 @@ fn a_file_that_a_stranger_has_locked() {
     let sandbox = Sandbox::new();
     let mut stranger = Stranger::new();
     let path = sandbox.write("example.pid", format!("{}\n", stranger.pid()));
-    let file = File::options().read(true).write(true).open(&path).unwrap();
-    squat(&file);
     let fixture = sandbox.fixture("ready").set("ready", "0.2").set("stop", "0.2");
-    for output in [fixture.start(), fixture.stop()] {
-        output.expect_error(1, "", &["ERROR: ", &format!("{path:?}")]);
+    // All of it, and the bytes that a daemon holds for life: `CLAIM`, `LIFE`, both.
+    for (start, length) in [(0, 0), ((1 << 30) + 1, 1), ((1 << 30) + 2, 1), ((1 << 30) + 1, 2)] {
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        squat(&file, start, length);
+        assert_eq!(fixture.status().code(), Some(1), "{start}");
+        for arguments in [&["stop"][..], &["stop", "--force", "--timeout", "0"], &["start"]] {
+            let output = fixture.run(arguments).finish();
+            assert_eq!(output.code(), Some(1), "{start}: {output:?}");
+            assert!(output.stderr.contains(&format!("{path:?}")), "{start}: {output:?}");
+        }
+        assert!(stranger.is_unharmed());
+        sandbox.expect_nobody();
+        sandbox.write("example.pid", format!("{}\n", stranger.pid()));
     }
-    fixture.status();
-    assert!(stranger.is_unharmed());
-    sandbox.expect_nobody();
-    drop(file);
     fixture.start().expect(0, "Starting example ... OK\n", "");
 }
 
