@@ -122,6 +122,19 @@ impl<'a> Fixture<'a> {
         self.pid().expect("no PID in the PID file after a successful start")
     }
 
+    /// Waits until a start that is under way has succeeded, and gives the PID of the daemon: that
+    /// is what a second start does.
+    ///
+    /// # Panics
+    ///
+    /// If it fails.
+    #[track_caller]
+    pub fn settled(&self) -> Pid {
+        let output = self.start();
+        assert!(output.stderr.contains("already running"), "{output:?}");
+        self.pid().expect("no PID in the PID file of a running daemon")
+    }
+
     /// The PID in the PID file, if its text is one line with a number.
     #[must_use]
     pub fn pid(&self) -> Option<Pid> {

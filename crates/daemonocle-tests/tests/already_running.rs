@@ -30,17 +30,12 @@ fn in_the_foreground_too() {
 fn a_daemon_in_the_foreground_counts() {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("ready");
-    let _running = foreground(&fixture);
-    let pid = fixture.pid().unwrap();
+    let running = fixture.foreground();
+    running.says("Starting example ... OK\n");
+    let pid = fixture.settled();
     let text = format!("WARNING: example already running with PID {pid}\n");
     fixture.start().expect(0, "", &text);
     assert!(is_alive(pid));
-}
-
-fn foreground(fixture: &daemonocle_tests::Fixture<'_>) -> daemonocle_tests::Running {
-    let running = fixture.foreground();
-    running.says("Starting example ... OK\n");
-    running
 }
 
 #[test]

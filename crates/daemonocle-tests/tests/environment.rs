@@ -390,8 +390,7 @@ fn a_socket_for_input_means_foreground() {
     let theirs = std::os::fd::OwnedFd::from(theirs);
     let mut running = fixture.run(&["start"]).stdin(theirs.try_clone().unwrap()).spawn();
     running.says(OK);
-    eventually("it has a PID", || fixture.pid().is_some());
-    let pid = fixture.pid().unwrap();
+    let pid = fixture.settled();
     assert_eq!(stat(pid).unwrap().parent, running.pid());
     assert!(running.is_running());
     fixture.stop().expect(0, "Stopping example ... OK\n", "");

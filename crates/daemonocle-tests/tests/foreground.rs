@@ -12,8 +12,7 @@ const GONE: &str = "All children are gone. Parent is exiting...\n";
 fn begun(fixture: &Fixture<'_>) -> (Running, i32) {
     let running = fixture.foreground();
     running.says(OK);
-    eventually("it has a PID", || fixture.pid().is_some());
-    let pid = fixture.pid().unwrap();
+    let pid = fixture.settled();
     (running, pid)
 }
 
@@ -100,7 +99,6 @@ fn signals_are_passed_on() {
         let said = format!("{OK}Received signal {shown}. Forwarding to child...\n{GONE}");
         let fixture = sandbox.fixture("polite").set("end_on", "1,2,3,10,12,15");
         let (running, _) = begun(&fixture);
-        eventually_taken(&fixture);
         sandbox.signal(running.pid(), signal);
         running.finish().expect(0, &said, "");
         assert_eq!(fixture.hook_log(), format!("0|Terminated by {shown}\n"));
@@ -133,14 +131,6 @@ fn by_sigquit_too() {
     }
 }
 
-/// Waits until the worker of a fixture that listens has called `ready()`, and so has the handle:
-/// from then on another start is told that one is running.
-#[track_caller]
-fn eventually_taken(fixture: &Fixture<'_>) {
-    let output = fixture.run(&["start"]).finish();
-    assert!(output.stderr.contains("already running"), "{output:?}");
-}
-
 #[test]
 fn the_whole_process_group_is_waited_for() {
     let sandbox = Sandbox::new();
@@ -150,8 +140,7 @@ fn the_whole_process_group_is_waited_for() {
     // A group of its own, as a shell with job control gives it.
     let running = fixture.run(&["start", "--debug"]).under(&["setsid", "--wait"]).spawn();
     running.says(OK);
-    eventually_taken(&fixture);
-    let daemon = fixture.pid().unwrap();
+    let daemon = fixture.settled();
     let parent = stat(daemon).unwrap().parent;
     sandbox.signal(daemon, Signal::TERM);
     eventually("the daemon has ended", || !is_alive(daemon));
@@ -169,7 +158,6 @@ fn stop_and_status_work() {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("polite");
     let (running, pid) = begun(&fixture);
-    eventually_taken(&fixture);
     let status = fixture.status();
     assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
     assert_eq!(stat(pid).unwrap().parent, running.pid());
@@ -199,7 +187,7 @@ fn detach_never_is_the_same() {
     let fixture = sandbox.fixture("polite").set("detach", "never");
     let running = fixture.run(&["start"]).spawn();
     running.says(OK);
-    eventually_taken(&fixture);
+    fixture.settled();
     sandbox.signal(running.pid(), Signal::TERM);
     assert_eq!(running.finish().code(), Some(0));
 }
@@ -229,7 +217,7 @@ fn one_ctrl_c_counts_once_and_two_count_twice() {
         let fixture = sandbox.fixture("polite-slow").set("fifo", &fifo);
         let mut terminal = Terminal::of(plain(&fixture));
         terminal.shows("ready\n");
-        let daemon = fixture.pid().unwrap();
+        let daemon = fixture.settled();
         // The terminal sends it to both processes, and the parent passes its own on.
         terminal.types("\x03");
         terminal.shows("closing\n");
@@ -252,8 +240,7 @@ fn ctrl_z_stops_all_and_fg_continues() {
     let script = "set -m; \"$@\"; echo stopped $?; read x; fg >/dev/null; echo ended $?";
     let mut terminal = Terminal::of(plain(&fixture).through(script));
     terminal.shows(OK);
-    eventually_taken(&fixture);
-    let daemon = fixture.pid().unwrap();
+    let daemon = fixture.settled();
     terminal.types("\x1a");
     terminal.shows("stopped 1");
     eventually("the daemon has stopped", || stat(daemon).is_some_and(|stat| stat.state == 'T'));

@@ -76,7 +76,7 @@ fn into_the_foreground() {
     let before = fixture.started();
     let running = fixture.run(&["restart", "--debug"]).spawn();
     running.says(BOTH);
-    let after = fixture.pid().unwrap();
+    let after = fixture.settled();
     assert_ne!(before, after);
     fixture.stop().expect(0, "Stopping example ... OK\n", "");
     let all = format!("{BOTH}All children are gone. Parent is exiting...\n");

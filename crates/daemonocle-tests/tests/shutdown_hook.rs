@@ -139,8 +139,7 @@ fn a_panic_in_the_hook_does_not_hide_the_reason() {
     let fixture = sandbox.fixture("polite-failure").set("hook", "panic");
     let running = fixture.foreground();
     running.says("OK\n");
-    eventually("it has a PID", || fixture.pid().is_some());
-    sandbox.signal(fixture.pid().unwrap(), Signal::TERM);
+    sandbox.signal(fixture.settled(), Signal::TERM);
     let output = running.finish();
     assert_eq!(output.code(), Some(7), "{output:?}");
     assert!(output.stderr.contains("the hook panicked"), "{output:?}");
@@ -154,8 +153,7 @@ fn a_hook_may_call_exit() {
     let fixture = sandbox.fixture("ready").set("hook", "exit");
     let running = fixture.foreground();
     running.says("OK\n");
-    eventually("it has a PID", || fixture.pid().is_some());
-    sandbox.signal(fixture.pid().unwrap(), Signal::TERM);
+    sandbox.signal(fixture.settled(), Signal::TERM);
     assert_eq!(running.finish().code(), Some(77));
     assert_eq!(fixture.hook_log(), TERM, "once");
     assert!(!sandbox.path("example.pid").exists(), "cleaned up");
