@@ -22,6 +22,10 @@ pub struct Stat {
     pub session: Pid,
     /// Its controlling terminal; 0: none.
     pub terminal: i32,
+    /// The threads that it still has.
+    pub threads: i32,
+    /// Whether its main thread is on its way out.
+    pub is_exiting: bool,
 }
 
 /// What the kernel says of `pid`; `None`: there is no such process.
@@ -30,23 +34,31 @@ pub fn stat(pid: Pid) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may contain anything, parentheses and spaces included.
     let (_, rest) = text.rsplit_once(") ")?;
-    let mut fields = rest.split(' ');
-    let state = fields.next()?.chars().next()?;
-    let mut number = || fields.next()?.parse().ok();
+    let fields: Vec<_> = rest.split(' ').collect();
+    let number = |index: usize| fields.get(index)?.parse().ok();
+    const PF_EXITING: u32 = 4;
+    let flags: u32 = fields.get(6)?.parse().ok()?;
     Some(Stat {
         pid,
-        state,
-        parent: number()?,
-        group: number()?,
-        session: number()?,
-        terminal: number()?,
+        state: fields.first()?.chars().next()?,
+        parent: number(1)?,
+        group: number(2)?,
+        session: number(3)?,
+        terminal: number(4)?,
+        threads: number(17)?,
+        is_exiting: flags & PF_EXITING != 0,
     })
 }
 
-/// Whether the process exists and is not dead: a zombie is dead.
+/// Whether the process exists and is not dead. A zombie is dead, but only when its last thread is:
+/// until then it has all its files and locks.
 #[must_use]
 pub fn is_alive(pid: Pid) -> bool {
-    stat(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X' | 'x'))
+    stat(pid).is_some_and(|stat| match stat.state {
+        'X' | 'x' => false,
+        'Z' => stat.threads > 1,
+        _ => true,
+    })
 }
 
 /// A line of `/proc/PID/status`, such as `Umask`.

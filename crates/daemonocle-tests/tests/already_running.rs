@@ -1,6 +1,6 @@
 //! A start that meets a running daemon: its PID, exit 0, and nothing done.
 
-use daemonocle_tests::{Sandbox, is_alive};
+use daemonocle_tests::{Sandbox, eventually, is_alive, stat};
 
 #[test]
 fn it_is_told_and_that_is_all() {
@@ -80,6 +80,22 @@ fn a_dead_one_does_not_count() {
     let pid = fixture.started();
     assert_ne!(pid, dead);
     assert!(is_alive(pid));
+}
+
+#[test]
+fn a_dying_one_does_not_count() {
+    let sandbox = Sandbox::new();
+    let heavy = sandbox.fixture("heavy");
+    let fixture = sandbox.fixture("ready");
+    for _ in 0..3 {
+        let dying = heavy.started();
+        sandbox.signal(dying, rustix::process::Signal::KILL);
+        eventually("it is dying", || stat(dying).is_none_or(|stat| stat.is_exiting));
+        fixture.start().expect(0, "Starting example ... OK\n", "");
+        assert!(!is_alive(dying));
+        assert!(is_alive(fixture.pid().unwrap()));
+        fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    }
 }
 
 #[test]
