@@ -273,7 +273,9 @@ impl Output {
     pub fn expect_error(&self, code: i32, stdout: &str, parts: &[&str]) -> &Self {
         assert_eq!((self.code(), &*self.stdout), (Some(code), stdout), "{self:?}");
         for part in parts {
-            assert!(self.stderr.contains(part), "no {part:?} in {:?}", self.stderr);
+            let end = self.stderr.len().saturating_sub(2000);
+            let end = self.stderr.get(end..).unwrap_or(&self.stderr);
+            assert!(self.stderr.contains(part), "no {part:?} in what ends with {end:?}");
         }
         self
     }

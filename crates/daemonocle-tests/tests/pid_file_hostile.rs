@@ -217,7 +217,7 @@ fn contents_that_are_no_pid() {
         assert!(is_alive(fixture.pid().unwrap()));
         fixture.stop().expect(0, "Stopping example ... OK\n", "");
         fs::write(&path, text).unwrap();
-        let removed = format!("{broken}removing it\nWARNING: example is not running\n");
+        let removed = format!("{broken}removed\nWARNING: example is not running\n");
         fixture.stop().expect(0, "", &removed);
         assert!(!path.exists());
     }
@@ -286,18 +286,31 @@ fn an_empty_file_means_not_running() {
 }
 
 #[test]
-fn a_daemon_does_not_remove_the_file_of_its_successor() {
+fn a_daemon_whose_file_was_deleted_is_found() {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("ready");
-    let first = fixture.started();
+    let pid = fixture.started();
     fs::remove_file(sandbox.path("example.pid")).unwrap();
-    fixture.status().expect(1, "example -- not running\n", "");
-    let second = fixture.started();
-    sandbox.signal(first, Signal::TERM);
-    eventually("the first has ended", || !is_alive(first));
-    assert_eq!(fixture.pid(), Some(second));
+    let status = fixture.status();
+    assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+    let output = fixture.start();
+    assert!(output.stderr.contains(&pid.to_string()), "{output:?}");
+    assert_eq!(sandbox.survivors(), [pid], "no second one");
     fixture.stop().expect(0, "Stopping example ... OK\n", "");
-    assert!(!is_alive(second));
+    assert!(!is_alive(pid));
+    assert!(is_alive(fixture.started()));
+}
+
+#[test]
+fn a_daemon_does_not_remove_a_file_that_is_not_its_own() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    fs::remove_file(sandbox.path("example.pid")).unwrap();
+    sandbox.write("example.pid", "another\n");
+    sandbox.signal(pid, Signal::TERM);
+    eventually("it has ended", || !is_alive(pid));
+    assert_eq!(sandbox.read("example.pid"), "another\n");
 }
 
 #[test]

@@ -85,9 +85,9 @@ fn a_busy_daemon_uses_a_processor() {
     fixture.started();
     let [_, status, _, cpu, _] = values(&fixture.status().stdout);
     assert_eq!(status, "running");
-    // It shares the processors with the other tests.
+    // It shares the processors with the other tests, and so does who measures it.
     let cpu: f64 = cpu.parse().unwrap();
-    assert!(1.0 < cpu && cpu < 150.0, "{cpu}");
+    assert!(1.0 < cpu && cpu < 1000.0, "{cpu}");
 }
 
 #[test]
