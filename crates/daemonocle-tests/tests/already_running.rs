@@ -99,6 +99,17 @@ fn a_dying_one_does_not_count() {
 }
 
 #[test]
+fn one_that_has_cleaned_up_and_is_dying_does_not_count() {
+    let sandbox = Sandbox::new();
+    let heavy = sandbox.fixture("heavy");
+    let fixture = sandbox.fixture("ready");
+    let dying = heavy.started();
+    sandbox.signal(dying, rustix::process::Signal::TERM);
+    eventually("it has cleaned up", || !sandbox.path("example.pid").exists());
+    fixture.start().expect(0, "Starting example ... OK\n", "");
+}
+
+#[test]
 fn a_child_that_outlives_the_daemon_is_not_the_daemon() {
     for worker in ["child-fork", "child-sleep"] {
         let sandbox = Sandbox::new();
