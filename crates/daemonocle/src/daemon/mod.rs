@@ -154,7 +154,7 @@ impl Daemon {
     /// A file to append standard error to, unless in the foreground; it may be the one of standard
     /// output. All else is as for [`stdout_file`](Self::stdout_file). Default: the null device, but what
     /// is written before the start has succeeded goes to the terminal if it fails, see
-    /// [`Error::worker_output`].
+    /// [`Error::worker_output`](crate::Error::worker_output).
     #[must_use]
     pub fn stderr_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.stderr_file = Some(path.into());
@@ -260,8 +260,9 @@ impl Daemon {
         self
     }
 
-    /// How long `stop` waits for the end, unless [`Stop::timeout`] says otherwise; and how long a daemon
-    /// whose start has failed may take to end by itself. Default: 10 seconds.
+    /// How long `stop` waits for the end, unless [`Stop::timeout`](crate::Stop::timeout) says
+    /// otherwise; and how long a daemon whose start has failed may take to end by itself. Default:
+    /// 10 seconds.
     ///
     /// ```
     /// use daemonocle::Daemon;
