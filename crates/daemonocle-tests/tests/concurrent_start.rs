@@ -90,5 +90,5 @@ fn waiting_for_another_start_has_an_end() {
     let path = sandbox.path("example.pid");
     let text =
         format!("ERROR: timed out while waiting for another start that holds PID file {path:?}\n");
-    hasty.start().expect(1, "", &text);
+    hasty.start().expect(1, "Starting example ... FAILED\n", &text);
 }

@@ -334,7 +334,7 @@ fn change_of_user_and_group_by_number() {
     assert_eq!(status_field(pid, "Groups"), "54321");
     fixture.stop();
     let text = "ERROR: user 12345 is not in the user database, so a group must be given too\n";
-    fixture.set("user", "12345").start().expect(1, "", text);
+    fixture.set("user", "12345").start().expect(1, "Starting example ... FAILED\n", text);
 }
 
 #[test]

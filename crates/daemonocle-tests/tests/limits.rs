@@ -130,7 +130,7 @@ fn a_disk_without_inodes() {
     };
     let path = sandbox.path("disk/example.pid");
     let text = format!("ERROR: cannot create PID file {path:?}: No space left on device\n");
-    output.expect(1, "", &text);
+    output.expect(1, FAILED, &text);
     sandbox.expect_nobody();
 }
 
@@ -141,7 +141,7 @@ fn a_read_only_disk() {
     };
     let path = sandbox.path("disk/example.pid");
     let text = format!("ERROR: cannot create PID file {path:?}: Read-only file system\n");
-    output.expect(1, "", &text);
+    output.expect(1, FAILED, &text);
     sandbox.expect_nobody();
 }
 
@@ -158,7 +158,7 @@ fn a_directory_without_the_right_to_write() {
         run = fixture.run(&["start"]).as_user(12345, 12345);
     }
     let text = format!("ERROR: cannot create PID file {path:?}: Permission denied\n");
-    run.finish().expect(1, "", &text);
+    run.finish().expect(1, FAILED, &text);
     sandbox.expect_nobody();
 }
 

@@ -33,13 +33,17 @@ impl Drop for Stranger {
     }
 }
 
+const FAILED: &str = "Starting example ... FAILED\n";
+
 /// All three actions refuse the PID file, and say why.
 #[track_caller]
 fn refused(sandbox: &Sandbox, fixture: &Fixture<'_>, why: &str) {
     let text = format!("ERROR: will not use PID file {:?}: {why}", sandbox.path("example.pid"));
     let before = sandbox.names();
-    for output in [fixture.start(), fixture.stop(), fixture.status(), fixture.restart()] {
-        output.expect_error(1, "", &[&text, "; remove it or choose another path\n"]);
+    let parts = [&text, "; remove it or choose another path\n"];
+    fixture.start().expect_error(1, FAILED, &parts);
+    for output in [fixture.stop(), fixture.status(), fixture.restart()] {
+        output.expect_error(1, "", &parts);
     }
     assert_eq!(sandbox.names(), before);
     sandbox.expect_nobody();
@@ -83,9 +87,11 @@ fn a_device() {
     let sandbox = Sandbox::new();
     for path in ["/dev/null", "/dev/full", "/dev/zero"] {
         let fixture = sandbox.fixture("ready").set("pid_file", path);
-        for output in [fixture.start(), fixture.stop(), fixture.status()] {
-            let text = format!("PID file {path:?}");
-            output.expect_error(1, "", &["ERROR: ", &text, "device, not a regular file"]);
+        let text = format!("PID file {path:?}");
+        let parts = ["ERROR: ", &text, "device, not a regular file"];
+        fixture.start().expect_error(1, FAILED, &parts);
+        for output in [fixture.stop(), fixture.status()] {
+            output.expect_error(1, "", &parts);
         }
     }
     sandbox.expect_nobody();
@@ -97,7 +103,8 @@ fn a_directory() {
     let path = sandbox.make_dir("example.pid", 0o755);
     let fixture = sandbox.fixture("ready");
     let text = format!("ERROR: PID file {path:?} is a directory\n");
-    for output in [fixture.start(), fixture.stop(), fixture.status()] {
+    fixture.start().expect(1, FAILED, &text);
+    for output in [fixture.stop(), fixture.status()] {
         output.expect(1, "", &text);
     }
 }
@@ -107,7 +114,7 @@ fn a_file_below_a_file() {
     let sandbox = Sandbox::new();
     sandbox.write("file", "");
     let fixture = sandbox.fixture("ready").set("pid_file", sandbox.path("file/example.pid"));
-    fixture.start().expect_error(1, "", &["ERROR: ", "file", "Not a directory"]);
+    fixture.start().expect_error(1, FAILED, &["ERROR: ", "file", "Not a directory"]);
     sandbox.expect_nobody();
 }
 
@@ -117,7 +124,7 @@ fn a_hard_link() {
     let other = sandbox.write("other", "precious\n");
     fs::hard_link(&other, sandbox.path("example.pid")).unwrap();
     let text = "it is a hard link, one of 2 names of the same file";
-    sandbox.fixture("ready").start().expect_error(1, "", &["ERROR: will not use", text]);
+    sandbox.fixture("ready").start().expect_error(1, FAILED, &["ERROR: will not use", text]);
     assert_eq!(sandbox.read("other"), "precious\n");
     sandbox.expect_nobody();
 }
@@ -128,7 +135,7 @@ fn a_file_that_every_user_may_write() {
     let path = sandbox.write("example.pid", "");
     fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
     let text = "every user may write to it";
-    sandbox.fixture("ready").start().expect_error(1, "", &["ERROR: will not use", text]);
+    sandbox.fixture("ready").start().expect_error(1, FAILED, &["ERROR: will not use", text]);
     sandbox.expect_nobody();
 }
 
@@ -138,7 +145,7 @@ fn a_directory_that_every_user_may_write() {
     let dir = sandbox.make_dir("dir", 0o777);
     let fixture = sandbox.fixture("ready").set("pid_file", dir.join("example.pid"));
     let parts = ["ERROR: PID file", "every user may write there (mode 0777)"];
-    fixture.start().expect_error(1, "", &parts);
+    fixture.start().expect_error(1, FAILED, &parts);
     sandbox.expect_nobody();
     // As /tmp is: nobody can put another file in its place.
     fs::set_permissions(&dir, Permissions::from_mode(0o1777)).unwrap();
@@ -154,7 +161,7 @@ fn a_file_of_another_user() {
     let path = sandbox.write("example.pid", "");
     std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
     let parts = ["ERROR: will not use", "it belongs to user 12345"];
-    sandbox.fixture("ready").start().expect_error(1, "", &parts);
+    sandbox.fixture("ready").start().expect_error(1, FAILED, &parts);
     sandbox.expect_nobody();
     assert_eq!(sandbox.read("example.pid"), "");
 }
@@ -169,7 +176,7 @@ fn a_directory_of_another_user() {
     std::os::unix::fs::chown(&dir, Some(12345), None).unwrap();
     let fixture = sandbox.fixture("ready").set("pid_file", dir.join("example.pid"));
     let parts = ["ERROR: PID file", "it belongs to user 12345, who could replace the file"];
-    fixture.start().expect_error(1, "", &parts);
+    fixture.start().expect_error(1, FAILED, &parts);
     sandbox.expect_nobody();
 }
 
@@ -186,7 +193,7 @@ fn a_directory_that_is_a_link_of_another_user() {
     fixture.started();
     fixture.stop();
     std::os::unix::fs::lchown(&link, Some(12345), None).unwrap();
-    fixture.start().expect_error(1, "", &["ERROR: ", "symbolic link of user 12345"]);
+    fixture.start().expect_error(1, FAILED, &["ERROR: ", "symbolic link of user 12345"]);
     sandbox.expect_nobody();
 }
 
@@ -377,7 +384,7 @@ fn a_path_that_is_none() {
         let fixture = sandbox.fixture("ready").set("pid_file", path);
         let output = fixture.run(&["start"]).current_dir(sandbox.dir()).finish();
         if path != "a/" {
-            output.expect_error(1, "", &["ERROR: PID file"]);
+            output.expect_error(1, FAILED, &["ERROR: PID file"]);
         }
     }
 }

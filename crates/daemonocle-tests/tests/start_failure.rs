@@ -198,8 +198,14 @@ fn the_definition_is_wrong() {
         ("name", "two\nlines".into(), "name \"two\\nlines\" must be one line".into()),
         ("name", String::new(), "name \"\" must be one line".into()),
     ] {
+        let name = value.clone();
         let fixture = sandbox.fixture("ready").set(item, value);
-        fail(&sandbox, &fixture).expect_error(1, "", &[&format!("ERROR: {text}")]);
+        // What is wrong with a name must not reach the terminal as it is.
+        let failed = match (item, name.as_str()) {
+            ("name", name) => format!("Starting {} ... FAILED\n", name.replace('\n', "\\n")),
+            _ => FAILED.to_owned(),
+        };
+        fail(&sandbox, &fixture).expect_error(1, &failed, &[&format!("ERROR: {text}")]);
     }
 }
 
@@ -207,7 +213,7 @@ fn the_definition_is_wrong() {
 fn the_caller_has_threads() {
     let sandbox = Sandbox::new();
     let output = fail(&sandbox, &sandbox.fixture("ready").set("before", "thread"));
-    output.expect_error(1, "", &["ERROR: cannot start from a process that has 2 threads"]);
+    output.expect_error(1, FAILED, &["ERROR: cannot start from a process that has 2 threads"]);
 }
 
 #[test]

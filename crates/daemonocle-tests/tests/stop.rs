@@ -87,8 +87,12 @@ fn a_daemon_that_is_ending_already_is_waited_for() {
     let pid = fixture.started();
     sandbox.signal(pid, Signal::TERM);
     eventually("the hook runs", || !fixture.hook_log().is_empty());
-    // The stop's own signal is the second one.
-    fixture.stop().expect(0, OK, "");
+    let stop = fixture.run(&["stop", "--timeout", "0.1"]).finish();
+    let text = format!("ERROR: Timed out while waiting for process (PID {pid}) to terminate\n");
+    stop.expect(1, "Stopping example ... FAILED\n", &text);
+    // A signal by hand is a second one.
+    sandbox.signal(pid, Signal::TERM);
+    fixture.stop();
     assert!(!is_alive(pid));
     assert_eq!(fixture.hook_log(), "143|Terminated by SIGTERM (15)\n");
 }
@@ -174,4 +178,19 @@ fn what_the_daemon_could_not_remove_is_removed() {
     fixture.stop().expect(0, OK, "");
     assert!(!is_alive(again));
     assert_eq!(sandbox.names(), Vec::<String>::new());
+}
+
+#[test]
+fn a_stop_that_is_repeated_kills_nothing() {
+    for worker in ["deaf", "sleep"] {
+        let sandbox = Sandbox::new();
+        let fixture = sandbox.fixture(worker).set("hook", "hang");
+        let pid = fixture.started();
+        let text = format!("ERROR: Timed out while waiting for process (PID {pid}) to terminate\n");
+        for _ in 0..3 {
+            let stop = fixture.run(&["stop", "--timeout", "0.1"]).finish();
+            stop.expect(1, "Stopping example ... FAILED\n", &text);
+            assert!(is_alive(pid), "{worker}");
+        }
+    }
 }

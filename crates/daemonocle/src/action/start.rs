@@ -32,37 +32,24 @@ pub(crate) fn start(
     start: Start,
     events: Events<'_>,
 ) -> Result<Outcome, Error> {
-    let (config, proof) = check(settings, subject)?;
-    let config = Arc::new(config);
-    let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
-    ensure_standard_streams().map_err(|error| cannot("open /dev/null", error))?;
-    let in_foreground = start.foreground || !is_detaching(settings.detach);
-
-    let claim = match &config.location {
-        None => None,
-        Some(location) => {
-            Some(PidFile::claim(location, settings.umask, config.owner(), config.patience())?)
-        }
-    };
-    let pid_file = match claim {
-        Some(Claim::Running(pid)) => {
+    let mut launch = match prepare(settings, subject) {
+        Ok(Prepared::Launch(launch)) => launch,
+        Ok(Prepared::Running(pid)) => {
             let name = &settings.name;
             events(Event::Warning(format!("{name} already running with PID {pid}")));
             return Ok(Outcome::AlreadyRunning { pid });
         }
-        Some(Claim::Ours { file, broken }) => {
-            if broken && let Some(path) = config.pid_file() {
-                let path = path.display();
-                events(Event::Warning(format!("Empty or broken PID file {path}; replacing it")));
-            }
-            Some(Arc::new(file))
+        Err(error) => {
+            events(Event::Begin(Verb::Start));
+            return Err(error);
         }
-        None => None,
     };
-
+    if let (true, Some(path)) = (launch.was_broken, launch.config.pid_file()) {
+        let path = path.display();
+        events(Event::Warning(format!("Empty or broken PID file {path}; replacing it")));
+    }
     events(Event::Begin(Verb::Start));
-    let mut launch = Launch { config, pid_file, proof };
-    let result = if in_foreground {
+    let result = if start.foreground || !is_detaching(settings.detach) {
         foreground::run(&mut launch, subject, events)
     } else {
         launch.detached(subject, events)
@@ -71,6 +58,28 @@ pub(crate) fn start(
         launch.clear_away();
     }
     result
+}
+
+enum Prepared {
+    Launch(Launch),
+    Running(Pid),
+}
+
+/// All that comes before the first process is made.
+fn prepare(settings: &Settings, subject: &Subject) -> Result<Prepared, Error> {
+    let (config, proof) = check(settings, subject)?;
+    ensure_standard_streams().map_err(|error| Error::system("cannot open /dev/null", error))?;
+    let (umask, owner, patience) = (settings.umask, config.owner(), config.patience());
+    let claim = match &config.location {
+        None => None,
+        Some(location) => Some(PidFile::claim(location, umask, owner, patience)?),
+    };
+    let (pid_file, was_broken) = match claim {
+        Some(Claim::Running(pid)) => return Ok(Prepared::Running(pid)),
+        Some(Claim::Ours { file, broken }) => (Some(Arc::new(file)), broken),
+        None => (None, false),
+    };
+    Ok(Prepared::Launch(Launch { config: Arc::new(config), pid_file, was_broken, proof }))
 }
 
 /// Everything that is certain to make a start fail, found out before anything is done.
@@ -118,6 +127,8 @@ fn is_detaching(detach: Detach) -> bool {
 pub(super) struct Launch {
     pub(super) config: Arc<Config>,
     pub(super) pid_file: Option<Arc<PidFile>>,
+    /// Whether there was a PID file with something else than a PID in it.
+    was_broken: bool,
     pub(super) proof: SingleThreaded,
 }
 

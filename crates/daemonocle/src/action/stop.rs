@@ -81,7 +81,7 @@ impl Target<'_> {
     fn end(&self, timeout: Duration, force: bool, events: Events<'_>) -> Result<Outcome, Error> {
         let pid = self.pid;
         events(Event::Begin(Verb::Stop));
-        self.signal(Signal::TERM)?;
+        self.signal(self.handle.ask(Signal::TERM))?;
         if self.is_gone_within(timeout)? {
             return Ok(Outcome::Stopped { pid });
         }
@@ -94,7 +94,7 @@ impl Target<'_> {
         }
         events(Event::Failed(&late));
         events(Event::Begin(Verb::Kill));
-        self.signal(Signal::KILL)?;
+        self.signal(self.handle.send(Signal::KILL))?;
         /// A time-out of zero is for the polite request; even a killed process needs a moment.
         const DYING: Duration = Duration::from_secs(1);
         if self.is_gone_within(timeout.max(DYING))? {
@@ -104,8 +104,8 @@ impl Target<'_> {
         Err(Error::new(Kind::TimedOut, message))
     }
 
-    fn signal(&self, signal: Signal) -> Result<(), Error> {
-        match self.handle.send(signal) {
+    fn signal(&self, sent: io::Result<()>) -> Result<(), Error> {
+        match sent {
             Ok(()) => Ok(()),
             // It has ended by itself, or is dying of something else.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),

@@ -164,7 +164,7 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
 }
 
 fn timeout() -> Arg {
-    Arg::new("timeout").long("timeout").value_name("SECONDS").value_parser(seconds).help(
+    Arg::new("timeout").long("timeout").value_name("SECONDS").value_parser(seconds).allow_negative_numbers(true).help(
         "Number of seconds to wait for the daemon to stop. Overrides \"stop_timeout\" from daemon \
          definition.",
     )

@@ -17,15 +17,15 @@ const YELLOW: Style = AnsiColor::Yellow.on_default();
 
 /// Shows an action to a person, as it goes on. What cannot be written (a full disk, a closed
 /// pipe) changes nothing about the action.
-pub(super) struct Teller<'a> {
-    name: &'a str,
+pub(super) struct Teller {
+    name: String,
     /// `Starting foo ... ` has been written, and not how it went.
     is_open: bool,
 }
 
-impl<'a> Teller<'a> {
-    pub(super) fn new(name: &'a str) -> Self {
-        Self { name, is_open: false }
+impl Teller {
+    pub(super) fn new(name: &str) -> Self {
+        Self { name: one_line(name), is_open: false }
     }
 
     pub(super) fn event(&mut self, event: Event<'_>) {
@@ -69,6 +69,15 @@ impl<'a> Teller<'a> {
             out(&format!("{style}{word}{style:#}\n"));
         }
     }
+}
+
+/// A name that has not been checked yet, without what could move a terminal's cursor.
+fn one_line(name: &str) -> String {
+    let show = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    name.chars().map(show).collect()
 }
 
 pub(super) fn out(text: &str) {

@@ -65,10 +65,19 @@ impl Daemon {
         O: Args + Send + 'static,
         W: FnOnce(&Context, O) -> Result + Send + 'static,
     {
-        let action = match self.parse::<O>() {
-            Ok(action) => action,
-            Err(code) => return code,
-        };
+        match self.parse::<O>() {
+            Ok(action) => self.act_with(action, worker),
+            Err(code) => code,
+        }
+    }
+
+    /// Does what has been parsed by a larger program, with a worker that takes the options; see
+    /// [`Action`]. Otherwise as [`run_with`](Self::run_with).
+    pub fn act_with<O, W>(self, action: Action<O>, worker: W) -> ExitCode
+    where
+        O: Send + 'static,
+        W: FnOnce(&Context, O) -> Result + Send + 'static,
+    {
         let (action, options) = action.split();
         let daemon = match options {
             Some(options) => self.worker(move |context| worker(context, options)),
@@ -153,8 +162,7 @@ impl Daemon {
     /// }
     /// ```
     pub fn act(&self, action: Action) -> ExitCode {
-        let name = self.settings().name.clone();
-        let mut teller = Teller::new(&name);
+        let mut teller = Teller::new(&self.settings().name);
         let result = match action {
             Action::Start { how, .. } => self.start_telling(&how, &mut |event| teller.event(event)),
             Action::Stop { how } => self.stop_telling(&how, &mut |event| teller.event(event)),
@@ -172,7 +180,7 @@ impl Daemon {
         }
     }
 
-    fn show_status(&self, format: Format, teller: &mut Teller<'_>) -> ExitCode {
+    fn show_status(&self, format: Format, teller: &mut Teller) -> ExitCode {
         let status = match self.status_telling(&mut |event| teller.event(event)) {
             Ok(status) => status,
             Err(error) => return failed(&error, teller),
@@ -226,7 +234,7 @@ impl<O> Action<O> {
     }
 }
 
-fn failed(error: &Error, teller: &mut Teller<'_>) -> ExitCode {
+fn failed(error: &Error, teller: &mut Teller) -> ExitCode {
     teller.error(error);
     ExitCode::from(error.exit_code())
 }

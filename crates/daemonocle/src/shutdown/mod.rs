@@ -70,11 +70,7 @@ impl Lifecycle {
             hook: Mutex::new(hook),
             tell,
             clean_up,
-            signals: SignalCount {
-                forwarder,
-                direct: AtomicU32::new(0),
-                forwarded: AtomicU32::new(0),
-            },
+            signals: SignalCount::new(forwarder),
         })
     }
 
@@ -219,25 +215,36 @@ fn wait_for_the_end() -> ! {
 ///
 /// In the foreground one Ctrl-C may arrive twice: from the terminal, and from the parent process
 /// that got it too and passes it on. What came directly and what was passed on are therefore
-/// counted apart, and the larger number is how often somebody asked.
+/// counted apart, and the larger number is how often somebody asked. The action `stop` asks once
+/// however often it is repeated: it kills nothing unless told to.
 struct SignalCount {
     forwarder: Option<Pid>,
     direct: AtomicU32,
     forwarded: AtomicU32,
+    stops: AtomicU32,
 }
 
 impl SignalCount {
+    fn new(forwarder: Option<Pid>) -> Self {
+        let zero = || AtomicU32::new(0);
+        Self { forwarder, direct: zero(), forwarded: zero(), stops: zero() }
+    }
+
     fn count(&self, sender: Sender) {
-        let forwarded = match (sender, self.forwarder) {
-            (Sender::Process(Some(sender)), Some(forwarder)) => sender == forwarder,
-            _ => false,
-        };
-        let counter = if forwarded { &self.forwarded } else { &self.direct };
-        counter.fetch_add(1, Ordering::SeqCst);
+        match (sender, self.forwarder) {
+            (Sender::Polite, _) => self.stops.store(1, Ordering::SeqCst),
+            (Sender::Process(Some(sender)), Some(forwarder)) if sender == forwarder => {
+                self.forwarded.fetch_add(1, Ordering::SeqCst);
+            }
+            _ => {
+                self.direct.fetch_add(1, Ordering::SeqCst);
+            }
+        }
     }
 
     fn requests(&self) -> u32 {
-        self.direct.load(Ordering::SeqCst).max(self.forwarded.load(Ordering::SeqCst))
+        let signals = self.direct.load(Ordering::SeqCst).max(self.forwarded.load(Ordering::SeqCst));
+        signals.max(self.stops.load(Ordering::SeqCst))
     }
 }
 
@@ -248,16 +255,23 @@ mod tests {
     #[test]
     fn one_ctrl_c_that_arrives_twice_is_one() {
         let parent = Pid::current();
-        let count = SignalCount {
-            forwarder: Some(parent),
-            direct: AtomicU32::new(0),
-            forwarded: AtomicU32::new(0),
-        };
+        let count = SignalCount::new(Some(parent));
         count.count(Sender::Kernel);
         count.count(Sender::Process(Some(parent)));
         assert_eq!(count.requests(), 1);
         count.count(Sender::Process(Some(parent)));
         assert_eq!(count.requests(), 2);
+        count.count(Sender::Process(None));
+        assert_eq!(count.requests(), 2);
+    }
+    #[test]
+    fn repeated_stops_are_one_request() {
+        let count = SignalCount::new(None);
+        count.count(Sender::Polite);
+        count.count(Sender::Polite);
+        assert_eq!(count.requests(), 1);
+        count.count(Sender::Process(None));
+        assert_eq!(count.requests(), 1, "one of kill(1) is no second request of its own");
         count.count(Sender::Process(None));
         assert_eq!(count.requests(), 2);
     }

@@ -318,13 +318,16 @@ pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
 /// there already may be a trap: a hard link to a file that is precious to us, or a file of his
 /// own, in which he would read what is written.
 pub(crate) fn open_output(path: &Path, trusted: Trusted) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
-    let flags = flags | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let Some((parent, name)) = split(path) else {
+        return Err(io::ErrorKind::IsADirectory.into());
+    };
+    let parent = Dir::open(parent, Missing::Fail, |_| Ok(())).map_err(|error| error.error)?;
+    let flags =
+        OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOCTTY | OFlags::NONBLOCK;
     // Reduced by the umask, which has been set.
-    let mode = Mode::from_raw_mode(0o666);
-    let file = File::from(retry(|| Ok(rustix::fs::open(path, flags, mode)?))?);
+    let file = parent.open_with(name, flags, Mode::from_raw_mode(0o666))?;
     let meta = Meta::of(&file)?;
-    let dir = Meta::from(rustix::fs::stat(path.parent().unwrap_or(Path::new("/")))?);
+    let dir = Meta::of(&parent)?;
     if meta.kind == FileType::RegularFile && dir.is_open_to_others(trusted) {
         if !trusted.includes(meta.uid) {
             let owner = user::describe(meta.uid);

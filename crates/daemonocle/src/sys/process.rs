@@ -3,13 +3,13 @@
 use std::fmt;
 use std::io;
 use std::num::NonZeroI32;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use rustix::process as rx;
 
-use super::signal::Signal;
+use super::signal::{Polite, Signal};
 use super::{check, proc, retry};
 
 /// The number of a process: always positive, so that it can never be taken for a group or for
@@ -210,6 +210,20 @@ impl PidFd {
     /// Refers to whatever process has this number now; the caller checks who that is *after* it.
     pub(crate) fn open(pid: Pid) -> io::Result<Self> {
         Ok(Self(rx::pidfd_open(pid.into(), rx::PidfdFlags::empty())?))
+    }
+
+    /// Sends a signal with a mark that says "the same as before, if you have it already": one that
+    /// the library's own handlers understand, and that is any signal to everybody else.
+    pub(crate) fn ask(&self, signal: Signal) -> io::Result<()> {
+        let info = Polite::new(signal);
+        let fd = self.0.as_raw_fd();
+        // SAFETY: the descriptor is open, and `info` is laid out as the kernel wants it, and valid
+        // for the whole call.
+        let result = check(unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.number(), &raw const info, 0)
+                as libc::c_int
+        });
+        result.map(drop)
     }
 
     /// Sends a signal, pidfd_send_signal(2). `ESRCH`: it has ended.

@@ -224,7 +224,48 @@ pub(crate) enum Sender {
     Kernel,
     /// A process, if it can be seen from here.
     Process(Option<Pid>),
+    /// A process that asks for the end and will ask again if need be: see [`Polite`].
+    Polite,
 }
+
+/// A signal that carries a mark, by which its receiver can tell it from one of kill(1): it asks
+/// for the end, and when it comes again it does not ask for more (`SI_QUEUE`, sigaction(2)).
+///
+/// The layout is the kernel's `siginfo_t` for signals of rt_sigqueueinfo(2).
+#[repr(C)]
+pub(super) struct Polite {
+    number: libc::c_int,
+    errno: libc::c_int,
+    code: libc::c_int,
+    #[cfg(target_pointer_width = "64")]
+    padding: libc::c_int,
+    pid: libc::pid_t,
+    uid: libc::uid_t,
+    value: usize,
+    rest: [usize; 12],
+}
+
+const MARK: usize = 0x6461_656d;
+
+impl Polite {
+    pub(super) fn new(signal: Signal) -> Self {
+        Self {
+            number: signal.number(),
+            errno: 0,
+            code: libc::SI_QUEUE,
+            #[cfg(target_pointer_width = "64")]
+            padding: 0,
+            pid: Pid::current().get(),
+            uid: rx::getuid().as_raw(),
+            value: MARK,
+            rest: [0; 12],
+        }
+    }
+}
+
+// 128 bytes on every architecture (`SI_MAX_SIZE`).
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Polite>() == 128);
 
 /// A descriptor on which signals arrive as data.
 ///
@@ -275,10 +316,15 @@ impl AsFd for Signals {
 
 const RECORD: usize = 8;
 
+/// What stands in a record where there is no PID.
+const KERNEL: i32 = -1;
+const POLITE: i32 = -2;
+
 fn decode(record: [u8; RECORD]) -> Option<Arrival> {
     let [a, b, c, d, e, f, g, h] = record;
     let sender = match i32::from_ne_bytes([e, f, g, h]) {
-        -1 => Sender::Kernel,
+        KERNEL => Sender::Kernel,
+        POLITE => Sender::Polite,
         pid => Sender::Process(Pid::new(pid)),
     };
     Some(Arrival { signal: Signal::new(i32::from_ne_bytes([a, b, c, d]))?, sender })
@@ -297,8 +343,12 @@ fn handle(pipe: &OwnedFd, owner: Pid, signal: Signal, info: &libc::siginfo_t) {
             // SAFETY: these three codes say that the sender's PID has been filled in.
             unsafe { info.si_pid() }
         }
-        _ => -1,
+        _ => KERNEL,
     };
+    // SAFETY: this code says that a value has been filled in.
+    let is_polite =
+        info.si_code == libc::SI_QUEUE && unsafe { info.si_value() }.sival_ptr.addr() == MARK;
+    let sender = if is_polite { POLITE } else { sender };
     let mut record = [0; RECORD];
     record[..4].copy_from_slice(&signal.number().to_ne_bytes());
     record[4..].copy_from_slice(&sender.to_ne_bytes());
