@@ -23,6 +23,11 @@ pub(super) fn are_broken(file: &File) -> io::Result<bool> {
     Ok(!text.is_empty() && parse(&text).is_none())
 }
 
+/// Whether there are no contents at all.
+pub(super) fn are_absent(file: &File) -> io::Result<bool> {
+    Ok(read(file)?.is_empty())
+}
+
 /// At most `LONGEST` bytes, however large the file is.
 fn read(file: &File) -> io::Result<Vec<u8>> {
     let mut buffer = [0; LONGEST];

@@ -101,6 +101,11 @@ pub(super) fn identify(
         if startup == Startup::Theirs && lock::is_shared_held(file, STARTUP).map_err(cannot)? {
             return Ok(Presence::Starting);
         }
+        let meta = Meta::of(file).map_err(|error| location.cannot("examine", error))?;
+        if meta.links == 0 && contents::are_absent(file).map_err(|e| location.cannot("read", e))? {
+            // A daemon empties and removes its file when it ends; this one has not let go of it yet.
+            return Ok(Presence::Absent { broken: false });
+        }
         // Claimed, but not by a living daemon's own lock: it is dying, it has dropped that lock by
         // closing its PID file, or a stray child is holding on. The text is a hint whom to ask.
         let hint = contents::pid(file).map_err(|error| location.cannot("read", error))?;

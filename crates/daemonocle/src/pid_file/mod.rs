@@ -101,10 +101,11 @@ impl PidFile {
                 continue;
             }
             if !lock::try_shared(&*file, CLAIM).map_err(|e| location.cannot("lock", e))? {
-                match holder::identify(location, &file, inode, Startup::Ours)? {
-                    Presence::Running(running) => return Ok(Claim::Running(running.pid)),
-                    _ if is_free_after_all(&file, deadline) => continue,
-                    _ => return Err(squatted(location)),
+                match holder::identify(location, &file, inode, Startup::Ours) {
+                    Ok(Presence::Running(running)) => return Ok(Claim::Running(running.pid)),
+                    _ if is_let_go(&file).map_err(|e| location.cannot("lock", e))? => continue,
+                    Ok(_) => return Err(squatted(location)),
+                    Err(error) => return Err(error),
                 }
             }
             let broken = contents::are_broken(&file).map_err(|e| location.cannot("read", e))?;
@@ -322,7 +323,8 @@ fn wait_for_startup(
 }
 
 /// After a claim that failed although no daemon is there: whether its holder was merely dying.
-fn is_free_after_all(file: &File, deadline: Option<Instant>) -> bool {
-    lock::try_shared(file, CLAIM).unwrap_or(false)
-        && deadline.is_none_or(|deadline| Instant::now() < deadline)
+fn is_let_go(file: &Arc<File>) -> io::Result<bool> {
+    /// Ample for a process that has nothing more to do than to close its files.
+    const DYING: Duration = Duration::from_secs(1);
+    Ok(lock::try_shared(&**file, CLAIM)? || lock::wait_shared(file, CLAIM, deadline_in(DYING))?)
 }
