@@ -93,14 +93,11 @@ pub(crate) fn channel() -> io::Result<(Starter, Newborn)> {
 impl Starter {
     /// The next report; `None`: there will be none.
     pub(crate) fn receive(&self) -> io::Result<Option<Report>> {
-        let mut buffer = vec![0; LONGEST + 1];
-        match receive(self.0.as_fd(), &mut buffer)? {
-            0 => Ok(None),
-            length => match Report::decode(&buffer[..length]) {
-                Some(report) => Ok(Some(report)),
-                None => Err(io::ErrorKind::InvalidData.into()),
-            },
+        let message = receive(self.0.as_fd(), LONGEST + 1)?;
+        if message.is_empty() {
+            return Ok(None);
         }
+        Report::decode(&message).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     pub(crate) fn reply(&self, reply: Reply) -> io::Result<()> {
@@ -133,12 +130,11 @@ impl Newborn {
 
     /// The next reply; `None`: the starter is dead.
     pub(crate) fn receive(&self) -> io::Result<Option<Reply>> {
-        let mut buffer = [0; 1];
-        match (receive(self.0.as_fd(), &mut buffer)?, buffer) {
-            (1.., [b'G']) => Ok(Some(Reply::Go)),
-            (1.., [b'A']) => Ok(Some(Reply::Accepted)),
-            (1.., _) => Err(io::ErrorKind::InvalidData.into()),
-            (0, _) => Ok(None),
+        match receive(self.0.as_fd(), 1)?[..] {
+            [] => Ok(None),
+            [b'G'] => Ok(Some(Reply::Go)),
+            [b'A'] => Ok(Some(Reply::Accepted)),
+            _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }

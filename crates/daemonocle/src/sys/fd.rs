@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 
@@ -196,13 +197,15 @@ pub(crate) fn send(socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
     retry(|| Ok(rustix::net::send(socket, message, rustix::net::SendFlags::NOSIGNAL)?)).map(drop)
 }
 
-/// Receives one message; its length is 0 at the end.
-pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+/// Receives one message of at most `longest` bytes; an empty one is the end.
+pub(crate) fn receive(socket: BorrowedFd<'_>, longest: usize) -> io::Result<Vec<u8>> {
     let flags = rustix::net::RecvFlags::empty();
-    match retry(|| Ok(rustix::net::recv(socket, &mut *buffer, flags)?.0)) {
+    // Not filled with zeros first: that would touch pages which a short message never needs.
+    let mut message = Vec::with_capacity(longest);
+    match retry(|| Ok(rustix::net::recv(socket, spare_capacity(&mut message), flags)?)) {
         // The other side was closed with messages unread.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(0),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Vec::new()),
+        other => other.map(|_| message),
     }
 }
 
