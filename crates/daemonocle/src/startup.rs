@@ -178,6 +178,17 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_is_heard_although_a_report_was_left_unread() -> io::Result<()> {
+        let (starter, newborn) = channel()?;
+        newborn.report(&Report::Ready)?;
+        starter.reply(Reply::Accepted)?;
+        drop(starter);
+        assert_eq!(newborn.receive()?, Some(Reply::Accepted));
+        assert_eq!(newborn.receive()?, None);
+        Ok(())
+    }
+
+    #[test]
     fn death_of_a_side_is_the_end_of_the_other_ones_reading() -> io::Result<()> {
         let (starter, newborn) = channel()?;
         newborn.report(&Report::Ready)?;

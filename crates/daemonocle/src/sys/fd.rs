@@ -202,11 +202,14 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, longest: usize) -> io::Result<Vec<
     let flags = rustix::net::RecvFlags::empty();
     // Not filled with zeros first: that would touch pages which a short message never needs.
     let mut message = Vec::with_capacity(longest);
-    match retry(|| Ok(rustix::net::recv(socket, spare_capacity(&mut message), flags)?)) {
-        // The other side was closed with messages unread.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Vec::new()),
-        other => other.map(|_| message),
-    }
+    let mut next = || retry(|| Ok(rustix::net::recv(socket, spare_capacity(&mut message), flags)?));
+    match next() {
+        // The other side was closed with messages of ours unread. That is said once, and before
+        // what it had sent until then, which is still to be had.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => next(),
+        other => other,
+    }?;
+    Ok(message)
 }
 
 /// Whether the standard stream is the other end of this pipe.
