@@ -140,12 +140,20 @@ impl PidFile {
         let text = format!("{pid}\n");
         // New contents over old ones, then the length: a full disk keeps the old file whole.
         retry(|| self.file.write_all_at(text.as_bytes(), 0))
-            .and_then(|()| retry(|| self.file.set_len(text.len() as u64)))
+            .and_then(|()| self.cut_to(text.len() as u64))
             .map_err(|error| self.cannot("write", error))
     }
 
     fn is_in_place(&self) -> io::Result<bool> {
         Ok(self.dir.meta(&self.name)?.map(|meta| meta.inode) == Some(self.inode))
+    }
+
+    fn cut_to(&self, length: u64) -> io::Result<()> {
+        // A new file has the right length, and asking is cheaper than setting it once more.
+        match self.file.metadata()?.len() == length {
+            true => Ok(()),
+            false => retry(|| self.file.set_len(length)),
+        }
     }
 
     /// Lets others read it. Not before the daemon has its lock: whoever can open the file can lock

@@ -91,16 +91,18 @@ pub(crate) struct SingleThreaded(());
 impl SingleThreaded {
     /// Counts the threads; `Err` carries their number, 0 when only "more than one" is known.
     pub(crate) fn check() -> Result<Self, u32> {
+        // unshare(2) with CLONE_THREAD is defined to do nothing in a process with one thread and to
+        // fail with EINVAL in any other; a seccomp filter may fail it for reasons of its own.
+        // SAFETY: the call has no effect on a process for which it succeeds, see above.
+        let Err(error) = check(unsafe { libc::unshare(libc::CLONE_THREAD) }) else {
+            return Ok(Self(()));
+        };
         match proc::own_stat() {
             Some(stat) if stat.threads == 1 => Ok(Self(())),
             Some(stat) => Err(stat.threads),
-            // No /proc. unshare(2) with CLONE_THREAD is defined to do nothing in a process with
-            // one thread and to fail with EINVAL in any other.
-            // SAFETY: the call has no effect on a process for which it succeeds, see above.
-            None => match check(unsafe { libc::unshare(libc::CLONE_THREAD) }) {
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Err(0),
-                _ => Ok(Self(())),
-            },
+            // No /proc.
+            None if error.raw_os_error() == Some(libc::EINVAL) => Err(0),
+            None => Ok(Self(())),
         }
     }
 }
