@@ -105,23 +105,23 @@ impl Args for NoOptions {
 
 impl<O: Args> Subcommand for Action<O> {
     fn augment_subcommands(command: Command) -> Command {
-        let debug = || flag("debug", "Do NOT detach and run in the background.");
-        let force = || flag("force", "Kill the daemon forcefully after the timeout.");
-        let start = Command::new("start").about("Start the daemon.").arg(debug());
-        let stop = Command::new("stop").about("Stop the daemon.").arg(timeout()).arg(force());
-        let restart = Command::new("restart")
-            .about("Stop then start the daemon.")
-            .arg(timeout())
-            .arg(force())
-            .arg(debug());
-        let status = Command::new("status")
-            .about("Get the status of the daemon.")
-            .arg(flag("json", "Show the status in JSON format."));
+        // The arguments of an action that is not the one asked for are never made.
+        let start = Command::new("start").about("Start the daemon.");
+        let stop = Command::new("stop").about("Stop the daemon.");
+        let restart = Command::new("restart").about("Stop then start the daemon.");
+        let status = Command::new("status").about("Get the status of the daemon.");
         command
-            .subcommand(O::augment_args(start))
-            .subcommand(stop)
-            .subcommand(O::augment_args(restart))
-            .subcommand(status)
+            .subcommand(start.defer(|command| O::augment_args(command.arg(debug()))))
+            .subcommand(stop.defer(|command| command.arg(timeout()).arg(force())))
+            .subcommand(
+                restart.defer(|command| {
+                    O::augment_args(command.arg(timeout()).arg(force()).arg(debug()))
+                }),
+            )
+            .subcommand(
+                status
+                    .defer(|command| command.arg(flag("json", "Show the status in JSON format."))),
+            )
     }
 
     fn augment_subcommands_for_update(command: Command) -> Command {
@@ -161,6 +161,14 @@ impl<O: Args> FromArgMatches for Action<O> {
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn debug() -> Arg {
+    flag("debug", "Do NOT detach and run in the background.")
+}
+
+fn force() -> Arg {
+    flag("force", "Kill the daemon forcefully after the timeout.")
 }
 
 fn timeout() -> Arg {
