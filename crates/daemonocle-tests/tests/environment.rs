@@ -109,13 +109,19 @@ fn nothing_of_the_start_stays_open() {
     assert_eq!(remains(pid).values().filter(|target| **target == path).count(), 1);
 }
 
-/// The descriptors of a program that the worker runs.
+/// The descriptors of a program that the worker runs, once it is asleep: while it begins, it has
+/// files of its own open.
 fn descriptors_of_child(fixture: &Fixture<'_>) -> std::collections::BTreeMap<i32, String> {
     let sandbox = fixture.sandbox();
     fixture.clone().set("child_pid", sandbox.path("child")).started();
     let child: Pid = sandbox.read("child").parse().unwrap();
     eventually("the child runs its program", || {
-        fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name == "sleep\n")
+        let program = fs::read_to_string(format!("/proc/{child}/comm"));
+        // The number of the system call it is in, of clock_nanosleep(2) here.
+        let call = fs::read_to_string(format!("/proc/{child}/syscall"));
+        let sleeps = format!("{} ", libc::SYS_clock_nanosleep);
+        program.is_ok_and(|name| name == "sleep\n")
+            && call.is_ok_and(|call| call.starts_with(&sleeps))
     });
     descriptors(child)
 }
