@@ -113,8 +113,15 @@ impl Run {
     /// The command as `std` has it, its output not yet captured.
     pub(crate) fn into_command(self) -> Command {
         /// What the tests themselves run under must not decide what they see.
-        const DISTURBING: [&str; 6] =
-            ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "PIDFILE", "RUST_BACKTRACE"];
+        const DISTURBING: [&str; 7] = [
+            "CI",
+            "CLICOLOR",
+            "CLICOLOR_FORCE",
+            "COLORTERM",
+            "NO_COLOR",
+            "PIDFILE",
+            "RUST_BACKTRACE",
+        ];
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).stdin(self.stdin);
         for variable in DISTURBING {
