@@ -5,14 +5,14 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::Location;
 use crate::error::{Error, Kind};
 use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::fs::{Inode, Meta};
 use crate::sys::lock::{self, Holder};
-use crate::sys::proc;
+use crate::sys::proc::{self, LockKind};
 use crate::sys::process::{Pid, PidFd};
 
 use super::{CLAIM, LIFE, STARTUP, contents};
@@ -43,18 +43,12 @@ impl Running {
         let is_dying = |stat: proc::Stat| stat.is_exiting() || stat.is_dead();
         self.handle.is_ok() && matches!(proc::stat(self.pid), Ok(Some(stat)) if is_dying(stat))
     }
-}
 
-impl Running {
     /// Waits for its end as long as one that is dying may take.
     pub(super) fn is_gone_in_time(&self) -> io::Result<bool> {
         let handle = self.handle.as_ref().ok().map(AsFd::as_fd);
         Ok(wait_readable([handle], deadline_in(DYING))? == [true])
     }
-}
-
-fn may_wait(deadline: Option<Instant>) -> bool {
-    deadline.is_none_or(|deadline| Instant::now() < deadline)
 }
 
 /// Whose `STARTUP` lock one would meet.
@@ -79,15 +73,19 @@ pub(super) fn identify(
     let mut doubts = 0;
     while doubts < DOUBTS {
         match lock::holder(file, LIFE).map_err(cannot)? {
-            Some(Holder::Process(pid)) => match confirm(location, file, pid)? {
-                Some(running) if running.is_dying() && may_wait(deadline) => {
-                    if let Ok(handle) = &running.handle {
-                        wait_readable([Some(handle.as_fd())], deadline).map_err(cannot)?;
+            Some(Holder::Process(pid)) => match confirm(location, file, inode, pid)? {
+                Confirmed::Running(running) => return Ok(Presence::Running(running)),
+                // It holds its locks until the last of its threads has gone.
+                Confirmed::Dying(handle) => {
+                    if !wait_readable([Some(handle.as_fd())], deadline).map_err(cannot)?[0] {
+                        doubts += 1;
                     }
                     continue;
                 }
-                Some(running) => return Ok(Presence::Running(running)),
-                None => continue,
+                Confirmed::Not => {
+                    doubts += 1;
+                    continue;
+                }
             },
             Some(Holder::Invisible) => {
                 return Err(unidentified(location, "by a process outside this PID namespace"));
@@ -146,7 +144,7 @@ impl Suspect {
                 Self::Dying(handle)
             }
             (Ok(Some(stat)), handle) if !stat.is_dead() => {
-                match proc::holds_shared_lock(pid, inode.number) {
+                match proc::holds_lock(pid, inode, LockKind::Shared, CLAIM) {
                     Ok(true) => Self::Holder(handle),
                     _ => Self::Stranger,
                 }
@@ -156,20 +154,54 @@ impl Suspect {
     }
 }
 
-/// Ties the holder of `LIFE` to a pidfd; `None` when it has gone meanwhile.
-fn confirm(location: &Location, file: &File, pid: Pid) -> Result<Option<Running>, Error> {
+/// What the process is that the kernel names as the holder of `LIFE`.
+enum Confirmed {
+    Running(Running),
+    Dying(PidFd),
+    /// Gone, or not the one.
+    Not,
+}
+
+/// Ties the holder of `LIFE` to a pidfd. The number that the kernel tells need not be the holder's
+/// any more: a process that shares its descriptors with another one (`CLONE_FILES`, clone(2))
+/// leaves its locks behind when it ends, under its number.
+fn confirm(location: &Location, file: &File, inode: Inode, pid: Pid) -> Result<Confirmed, Error> {
     let handle = match PidFd::open(pid) {
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
-        other => Some(other),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(Confirmed::Not),
+        other => other,
     };
-    // Asked again *after* the pidfd was opened: a process keeps its number while it holds a lock,
-    // so the pidfd and the lock belong to the same one.
+    let running = Running { pid, handle };
+    if running.is_dying()
+        && let Ok(handle) = running.handle
+    {
+        return Ok(Confirmed::Dying(handle));
+    }
+    // Both asked *after* the pidfd was opened, which now cannot come to mean somebody else: whether
+    // this process has the file open and the lock is its own, where that may be asked, ...
+    match proc::holds_lock(pid, inode, LockKind::Record, LIFE) {
+        Ok(true) => {}
+        Ok(false) => return Ok(Confirmed::Not),
+        // ... and where it may not, whether it acts as somebody who could be the daemon.
+        Err(_) => require_plausible(location, file, pid)?,
+    }
     let again = lock::holder(file, LIFE).map_err(|e| location.cannot("examine the locks of", e))?;
-    let (Some(handle), true) = (handle, again == Some(Holder::Process(pid))) else {
-        return Ok(None);
-    };
+    if again != Some(Holder::Process(pid)) {
+        return Ok(Confirmed::Not);
+    }
     require_owner(location, file, pid)?;
-    Ok(Some(Running { pid, handle }))
+    Ok(Confirmed::Running(running))
+}
+
+/// Refuses a process that acts as a user who neither owns the file nor is the daemon's or our own.
+fn require_plausible(location: &Location, file: &File, pid: Pid) -> Result<(), Error> {
+    let meta = Meta::of(file).map_err(|error| location.cannot("examine", error))?;
+    match proc::user(pid) {
+        Ok(Some(user)) if user != meta.uid && !location.trusted.includes(user) => {
+            Err(unidentified(location, "by a process of a user who cannot be the daemon's"))
+        }
+        // Without /proc there is only the kernel's word for the lock.
+        _ => Ok(()),
+    }
 }
 
 /// Whoever owns the file can lock it and so pose as the daemon; he may do so with his own

@@ -255,6 +255,12 @@ pub(crate) struct Inode {
     pub(crate) number: u64,
 }
 
+impl From<&std::fs::Metadata> for Inode {
+    fn from(meta: &std::fs::Metadata) -> Self {
+        Self { device: meta.dev(), number: meta.ino() }
+    }
+}
+
 /// What stat(2) tells of a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Meta {

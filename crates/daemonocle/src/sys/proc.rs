@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::fs::Inode;
 use super::lock::Byte;
 use super::process::Pid;
 use super::{check, retry};
@@ -144,13 +145,31 @@ fn parse_effective_user(status: &str) -> Option<u32> {
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether `pid` has a descriptor of the file with inode number `inode` through which a write
-/// lock of an open file description is held (/proc/PID/fdinfo, proc(5)).
-pub(crate) fn holds_shared_lock(pid: Pid, inode: u64) -> io::Result<bool> {
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+/// The two kinds of byte-range locks, as /proc names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockKind {
+    /// Of a process.
+    Record,
+    /// Of an open file description.
+    Shared,
+}
+
+/// Whether `pid` itself holds a write lock of this kind on this byte of this very file: it has a
+/// descriptor of the file, and the kernel shows the lock there (/proc/PID/fdinfo, proc(5)), which
+/// it does only for a holder. An error where it may not be asked.
+pub(crate) fn holds_lock(pid: Pid, inode: Inode, kind: LockKind, byte: Byte) -> io::Result<bool> {
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let link = entry?.path();
         // A descriptor may be closed while the list is read.
-        if let Ok(text) = read(entry?.path())
-            && has_shared_lock(&text, inode)
+        let Ok(meta) = fs::metadata(&link) else {
+            continue;
+        };
+        if Inode::from(&meta) != inode {
+            continue;
+        }
+        let number = link.file_name().unwrap_or_default().to_string_lossy();
+        if let Ok(text) = read(format!("/proc/{pid}/fdinfo/{number}"))
+            && shows_lock(&text, kind, byte)
         {
             return Ok(true);
         }
@@ -158,18 +177,26 @@ pub(crate) fn holds_shared_lock(pid: Pid, inode: u64) -> io::Result<bool> {
     Ok(false)
 }
 
-fn has_shared_lock(fdinfo: &str, inode: u64) -> bool {
-    // "lock:	1: OFDLCK ADVISORY  WRITE -1 fe:00:1234 0 0"
+fn shows_lock(fdinfo: &str, kind: LockKind, byte: Byte) -> bool {
+    let wanted = match kind {
+        LockKind::Record => "POSIX",
+        LockKind::Shared => "OFDLCK",
+    };
     fdinfo.lines().filter_map(|line| line.strip_prefix("lock:")).any(|line| {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        words.next() == Some("OFDLCK")
-            && words.nth(1) == Some("WRITE")
-            && words
-                .nth(1)
-                .and_then(|place| place.rsplit(':').next())
-                .and_then(|number| number.parse().ok())
-                == Some(inode)
+        // "lock:	1: OFDLCK ADVISORY  WRITE -1 fe:00:1234 1073741824 1073741825"
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        match words[..] {
+            [_, name, _, "WRITE", _, _, start, end] => name == wanted && covers(start, end, byte),
+            _ => false,
+        }
     })
+}
+
+/// Neighbouring locks of one holder are shown as one.
+fn covers(start: &str, end: &str, Byte(byte): Byte) -> bool {
+    let is_after = |start: i64| start <= byte;
+    let is_before = |end: i64| byte <= end;
+    start.parse().is_ok_and(is_after) && (end == "EOF" || end.parse().is_ok_and(is_before))
 }
 
 /// Who holds a record lock for writing that starts at this byte of some file: the process, and the
@@ -359,10 +386,17 @@ mod tests {
 
     #[test]
     fn the_lock_line_is_told_from_its_neighbours() {
-        let line = "pos:\t0\nlock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:00:1234 0 0\n";
-        assert!(has_shared_lock(line, 1234));
-        assert!(!has_shared_lock(line, 234));
-        assert!(!has_shared_lock(&line.replace("WRITE", "READ"), 1234));
-        assert!(!has_shared_lock(&line.replace("OFDLCK", "FLOCK"), 1234));
+        let line = "pos:\t0\nlock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:00:1234 10 11\n";
+        let shared = |line: &str, byte| shows_lock(line, LockKind::Shared, Byte(byte));
+        assert!(shared(line, 10));
+        assert!(shared(line, 11));
+        assert!(!shared(line, 9));
+        assert!(!shared(line, 12));
+        assert!(!shows_lock(line, LockKind::Record, Byte(10)));
+        assert!(!shared(&line.replace("WRITE", "READ"), 10));
+        assert!(!shared(&line.replace("OFDLCK", "FLOCK"), 10));
+        assert!(!shared(&line.replace("11\n", "\n"), 10));
+        let line = line.replace("OFDLCK", "POSIX").replace("11\n", "EOF\n");
+        assert!(shows_lock(&line, LockKind::Record, Byte(99)));
     }
 }
