@@ -250,3 +250,14 @@ fn ctrl_z_stops_all_and_fg_continues() {
     terminal.shows("ended 0\n");
     terminal.finish();
 }
+
+#[test]
+fn a_start_that_fails_has_an_end_although_the_hook_has_none() {
+    let sandbox = Sandbox::new();
+    let fixture =
+        sandbox.fixture("sleep").set("ready", "0.2").set("stop", "0.2").set("hook", "hang");
+    let output = fixture.foreground().finish();
+    let text = "ERROR: Timed out: the daemon was not ready within 200ms\n";
+    output.expect(1, "Starting example ... FAILED\n", text);
+    sandbox.expect_nobody();
+}

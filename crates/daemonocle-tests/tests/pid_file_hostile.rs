@@ -340,8 +340,9 @@ fn squat(file: &File, start: i64, length: i64) {
     lock.l_type = libc::F_WRLCK as libc::c_short;
     lock.l_start = start;
     lock.l_len = length;
+    // Waits: a test beside this one may just be forking, with a copy of an earlier descriptor.
     // SAFETY: the descriptor is open, and the command reads this struct.
-    let code = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+    let code = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLKW, &raw const lock) };
     assert_eq!(code, 0);
 }
 

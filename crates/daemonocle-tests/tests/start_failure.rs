@@ -232,3 +232,18 @@ fn a_failed_start_leaves_the_directory_that_it_made_and_nothing_in_it() {
     assert!(!path.exists());
     sandbox.expect_nobody();
 }
+
+#[test]
+fn a_worker_that_has_ended_has_not_started_although_its_hook_goes_on() {
+    for (worker, code, words) in [("end-error", 1, ": "), ("end-code", 42, ""), ("end-ok", 1, "")] {
+        let sandbox = Sandbox::new();
+        let fixture = sandbox.fixture(worker).set("hook", "hang").set("stop", "0.2");
+        let output = fixture.start();
+        let told = match worker {
+            "end-ok" => "Child exited immediately with exit code 0".to_owned(),
+            _ => format!("Child exited immediately with exit code {code}{words}"),
+        };
+        output.expect_error(code, FAILED, &[&told]);
+        sandbox.expect_nobody();
+    }
+}

@@ -194,3 +194,14 @@ fn a_stop_that_is_repeated_kills_nothing() {
         }
     }
 }
+
+#[test]
+fn a_signal_by_hand_after_a_stop_is_a_second_one() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("deaf");
+    let pid = fixture.started();
+    assert_eq!(fixture.run(&["stop", "--timeout", "0.1"]).finish().code(), Some(1));
+    sandbox.signal(pid, Signal::TERM);
+    eventually("the daemon has ended", || !is_alive(pid));
+    assert_eq!(fixture.hook_log(), "143|Terminated by SIGTERM (15)\n");
+}

@@ -24,8 +24,9 @@ pub(crate) enum Report {
     Ready,
     /// A step of the set-up failed: this is the error.
     Failed(String),
-    /// The worker has ended, for this reason; the exit code follows by wait status.
-    Ended(String),
+    /// The daemon is ending, with this intended exit code and these words of the worker's. It may
+    /// take a while yet, for the shutdown hook.
+    Ending(u8, String),
     /// The daemon has died like this; its guardian says so.
     Died(ExitStatus),
 }
@@ -42,6 +43,9 @@ pub(crate) enum Reply {
 /// The longest text that is reported; a longer one is cut.
 const LONGEST: usize = 16 * 1024;
 
+/// The longest message: a text, and what stands before it.
+const MOST: usize = LONGEST + 16;
+
 impl Report {
     fn encode(&self) -> Vec<u8> {
         let (tag, body) = match self {
@@ -49,7 +53,7 @@ impl Report {
             Self::SetUp => (b'S', String::new()),
             Self::Ready => (b'R', String::new()),
             Self::Failed(text) => (b'F', cut(text)),
-            Self::Ended(text) => (b'E', cut(text)),
+            Self::Ending(code, text) => (b'E', format!("{code} {}", cut(text))),
             Self::Died(status) => (b'D', status.into_raw().to_string()),
         };
         let mut bytes = vec![tag];
@@ -65,7 +69,10 @@ impl Report {
             b'S' if body.is_empty() => Self::SetUp,
             b'R' if body.is_empty() => Self::Ready,
             b'F' => Self::Failed(text.into_owned()),
-            b'E' => Self::Ended(text.into_owned()),
+            b'E' => {
+                let (code, words) = text.split_once(' ')?;
+                Self::Ending(code.parse().ok()?, words.to_owned())
+            }
             b'D' => Self::Died(ExitStatus::from_raw(text.parse().ok()?)),
             _ => return None,
         })
@@ -93,7 +100,7 @@ pub(crate) fn channel() -> io::Result<(Starter, Newborn)> {
 impl Starter {
     /// The next report; `None`: there will be none.
     pub(crate) fn receive(&self) -> io::Result<Option<Report>> {
-        let message = receive(self.0.as_fd(), LONGEST + 1)?;
+        let message = receive(self.0.as_fd(), MOST)?;
         if message.is_empty() {
             return Ok(None);
         }
@@ -156,7 +163,8 @@ mod tests {
             Report::SetUp,
             Report::Ready,
             Report::Failed("a\nb".into()),
-            Report::Ended(String::new()),
+            Report::Ending(3, String::new()),
+            Report::Ending(255, "a b".into()),
             Report::Died(ExitStatus::from_raw(9)),
         ] {
             assert_eq!(Report::decode(&report.encode()), Some(report));
@@ -165,15 +173,29 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_report() {
-        for bad in [&b""[..], b"B", b"B0", b"B-1", b"Bx", b"D", b"Dx", b"Sx", b"?", b"\xff"] {
+        for bad in [
+            &b""[..],
+            b"B",
+            b"B0",
+            b"B-1",
+            b"Bx",
+            b"D",
+            b"Dx",
+            b"E",
+            b"E1",
+            b"E256 ",
+            b"Sx",
+            b"?",
+            b"\xff",
+        ] {
             assert_eq!(Report::decode(bad), None, "{bad:?}");
         }
     }
 
     #[test]
     fn long_texts_are_cut_between_characters() {
-        let report = Report::Ended("é".repeat(LONGEST)).encode();
-        assert!(report.len() <= LONGEST + 1);
+        let report = Report::Ending(1, "é".repeat(LONGEST)).encode();
+        assert!(report.len() <= MOST);
         assert!(std::str::from_utf8(&report).is_ok());
     }
 

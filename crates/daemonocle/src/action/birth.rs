@@ -163,7 +163,9 @@ fn begin(
     close_in_forked_children(&private).map_err(|error| cannot("watch for forks", error))?;
 
     let teller = Arc::clone(link);
-    let tell = Box::new(move |end: &End| teller.tell(&Report::Ended(end.words().into())));
+    let tell = Box::new(move |end: &End| {
+        teller.tell(&Report::Ending(end.exit_code(), end.words().into()));
+    });
     let accepted = pid_file.clone();
     let clean_up = Box::new(move || {
         if let Some(pid_file) = &pid_file {

@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::pid_file::{self, Origin};
@@ -59,6 +59,7 @@ pub(super) fn run(
         phase: Phase::SettingUp,
         status: None,
         failure: None,
+        last_moment: None,
         is_asked: false,
         watch,
     };
@@ -89,6 +90,8 @@ struct Supervisor<'a> {
     /// How the daemon has ended, once it has.
     status: Option<ExitStatus>,
     failure: Option<Failure>,
+    /// When a daemon whose start has failed is killed.
+    last_moment: Option<Instant>,
     /// Whether a signal has asked for the end.
     is_asked: bool,
     watch: Watch,
@@ -99,9 +102,16 @@ impl Supervisor<'_> {
         // Its death may have been signalled before there was a handler.
         self.bury()?;
         while self.status.is_none() {
-            let deadline = self.watch.deadline().filter(|_| self.phase != Phase::Settled);
+            let deadline = match self.phase {
+                Phase::Settled => self.last_moment,
+                Phase::SettingUp | Phase::Running => self.watch.deadline(),
+            };
             let ready = wait_readable([Some(signals.as_fd()), self.watch.talk()], deadline);
             match ready.map_err(|error| Error::system("cannot wait for the daemon", error))? {
+                [false, false] if self.phase == Phase::Settled => {
+                    self.last_moment = None;
+                    process::kill_child(self.daemon, Signal::KILL);
+                }
                 [false, false] => {
                     let step = self.watch.on_deadline();
                     self.on_step(step, events);
@@ -141,7 +151,7 @@ impl Supervisor<'_> {
                 }
                 self.launch.announce(&mut self.watch);
             }
-            // Its wait status says it better.
+            // Its wait status will say it better.
             (Step::Failed(Failure::Death), _) => {}
             (Step::Failed(failure), Phase::SettingUp | Phase::Running) => {
                 self.phase = Phase::Settled;
@@ -149,6 +159,7 @@ impl Supervisor<'_> {
                     process::kill_child(self.daemon, Signal::TERM);
                 }
                 self.failure = Some(failure);
+                self.last_moment = deadline_in(self.launch.config.settings().stop_timeout);
             }
             (Step::SetUp | Step::Ready | Step::Failed(_) | Step::Nothing, _) => {}
         }
@@ -223,16 +234,22 @@ impl Supervisor<'_> {
                 return Ok(());
             };
             // It may be gone, or a child of ours that has ended since: the next round tells.
-            let Ok(handle) = PidFd::open(other) else {
-                continue;
+            let handle = match PidFd::open(other) {
+                Ok(handle) => Some(handle),
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
+                // No pidfds here: the signal that tells of a child's end has to do.
+                Err(_) => None,
             };
-            let ready = wait_readable([Some(signals.as_fd()), Some(handle.as_fd())], None);
-            if ready.map_err(cannot)?[0]
+            let sign = handle.as_ref().map(AsFd::as_fd);
+            if wait_readable([Some(signals.as_fd()), sign], None).map_err(cannot)?[0]
                 && let Ok(Arrival { signal, .. }) = signals.next()
                 && FORWARDED.contains(&signal)
             {
                 events(Event::Forwarding(signal));
-                let _ = handle.send(signal);
+                if let Some(handle) = handle {
+                    // ESRCH: it has just ended.
+                    let _ = handle.send(signal);
+                }
             }
         }
     }

@@ -94,8 +94,14 @@ impl Sentry {
                 // it does so while it can.
                 self.lifecycle.finish(&End::of_message("out of memory"));
             };
-            if signal && let Ok(arrival) = self.signals.next() {
-                self.lifecycle.on_signal(arrival);
+            if signal {
+                match self.signals.next() {
+                    Ok(arrival) => self.lifecycle.on_signal(arrival),
+                    // The worker has closed descriptors that are not its own, the locks among them.
+                    Err(_) => {
+                        self.lifecycle.finish(&End::of_message("its descriptors were closed"))
+                    }
+                }
             }
             if talk && let Some(open) = &newborn {
                 match open.receive() {

@@ -104,7 +104,7 @@ fn too_many_threads(count: u32) -> Error {
         Kind::System,
         format!(
             "cannot start from a process that has {count} threads, because fork(2) copies only one: \
-             start threads and runtimes inside the worker (for tokio: run_async)"
+             start threads and runtimes inside the worker (for tokio: run_async, and a main without #[tokio::main])"
         ),
     )
 }

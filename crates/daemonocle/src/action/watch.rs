@@ -23,6 +23,7 @@ use super::guardian::Order;
 /// Watches a new daemon come up.
 pub(super) struct Watch {
     pub(super) pid_file: Option<Arc<PidFile>>,
+    is_set_up: bool,
     pub(super) starter: Starter,
     startup: Startup,
     /// How long a daemon that was told to end may take.
@@ -36,7 +37,10 @@ pub(super) struct Watch {
     deadline: Option<Instant>,
     /// Whether the channel may still bring something.
     listening: bool,
-    last_words: Option<String>,
+    /// What the daemon said when it began to end: the intended exit code, and the worker's words.
+    ending: Option<(u8, String)>,
+    /// Whether it was killed because it did not end.
+    is_killed: bool,
     died: Option<ExitStatus>,
 }
 
@@ -71,11 +75,12 @@ impl Watch {
         let settings = config.settings();
         let deadline = match settings.startup {
             Startup::Ready(limit) => deadline_in(limit),
-            // The clock starts with the worker.
-            Startup::Alive(_) => None,
+            // The second begins with the worker; a set-up that hangs must have an end too.
+            Startup::Alive(_) => deadline_in(config.patience()),
         };
         Self {
             pid_file,
+            is_set_up: false,
             starter,
             startup: settings.startup,
             patience: settings.stop_timeout,
@@ -87,7 +92,8 @@ impl Watch {
             daemon: None,
             deadline,
             listening: true,
-            last_words: None,
+            ending: None,
+            is_killed: false,
             died: None,
         }
     }
@@ -99,6 +105,8 @@ impl Watch {
             match self.step()? {
                 Step::Ready => is_ready = true,
                 Step::SetUp => self.worker_runs(),
+                // What began to end after it was ready had started.
+                Step::Failed(Failure::Death) if is_ready && self.died.is_none() => {}
                 Step::Failed(failure) => return Err(failure),
                 Step::Nothing => {}
             }
@@ -111,6 +119,7 @@ impl Watch {
 
     /// From now on the rule of one second counts, where there is no other.
     pub(super) fn worker_runs(&mut self) {
+        self.is_set_up = true;
         if let Startup::Alive(limit) = self.startup {
             self.deadline = deadline_in(limit);
         }
@@ -137,6 +146,10 @@ impl Watch {
             self.child = None;
             return Ok(Step::Failed(Failure::Death));
         }
+        // Whoever writes without end to standard error must not hold the clock up.
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Ok(self.on_deadline());
+        }
         Ok(Step::Nothing)
     }
 
@@ -156,12 +169,15 @@ impl Watch {
 
     /// What the worker said when it ended, if it had anything to say.
     pub(super) fn last_words(&self) -> Option<&str> {
-        self.last_words.as_deref().filter(|words| !words.is_empty())
+        self.ending.as_ref().map(|(_, words)| words.as_str()).filter(|words| !words.is_empty())
     }
 
     pub(super) fn on_deadline(&self) -> Step {
         match self.startup {
-            Startup::Alive(_) => Step::Ready,
+            Startup::Alive(_) if self.is_set_up => Step::Ready,
+            Startup::Alive(limit) => {
+                Step::Failed(Failure::TimedOut(limit.saturating_add(self.patience)))
+            }
             Startup::Ready(limit) => Step::Failed(Failure::TimedOut(limit)),
         }
     }
@@ -184,9 +200,9 @@ impl Watch {
             }
             Some(Report::Ready) => Step::Ready,
             Some(Report::Failed(why)) => Step::Failed(Failure::SetUp(why)),
-            Some(Report::Ended(words)) => {
-                self.last_words = Some(words);
-                Step::Nothing
+            Some(Report::Ending(code, words)) => {
+                self.ending = Some((code, words));
+                Step::Failed(Failure::Death)
             }
             Some(Report::Died(status)) => {
                 self.died = Some(status);
@@ -230,10 +246,13 @@ impl Watch {
             self.starter.hang_up();
         }
         if !self.is_over() {
-            order(Order::Terminate);
+            if self.ending.is_none() {
+                order(Order::Terminate);
+            }
             self.wait_for_death(deadline_in(self.patience));
         }
         if !self.is_over() {
+            self.is_killed = true;
             order(Order::Kill);
             self.wait_for_death(deadline_in(DYING));
         }
@@ -273,10 +292,9 @@ impl Watch {
     pub(super) fn explain(&mut self, failure: Failure, died: Option<ExitStatus>) -> Error {
         let error = match failure {
             Failure::SetUp(why) => Error::new(Kind::Start, why),
-            Failure::Death => {
-                let words = self.last_words.take().unwrap_or_default();
-                death(died.or(self.died), &words)
-            }
+            Failure::Death => self.death(died.or(self.died)),
+            // It had ended by itself before, and only its hook took too long.
+            Failure::TimedOut(_) if self.last_words().is_some() => self.death(died.or(self.died)),
             Failure::TimedOut(limit) => Error::new(
                 Kind::TimedOut,
                 format!("Timed out: the daemon was not ready within {limit:?}"),
@@ -285,25 +303,38 @@ impl Watch {
         };
         error.with_output(std::mem::take(&mut self.output))
     }
-}
 
-/// A death while starting, as an error.
-fn death(status: Option<ExitStatus>, words: &str) -> Error {
-    let signal = status.and_then(|status| status.signal()).and_then(Signal::new);
-    let (mut message, code) = match (signal, status.and_then(|status| status.code())) {
-        (Some(signal), _) => {
-            let code = signal.exit_code();
-            (format!("Child exited immediately with exit code {code}: {signal}"), code)
+    /// A death while starting, as an error.
+    fn death(&self, status: Option<ExitStatus>) -> Error {
+        let (intended, words) = match &self.ending {
+            Some((code, words)) => (Some(*code), words.as_str()),
+            None => (None, ""),
+        };
+        let signal = status.and_then(|status| status.signal()).and_then(Signal::new);
+        let (mut message, code) = match (signal, status.and_then(|status| status.code()), intended)
+        {
+            // Its own intention counts for more than that it had to be helped.
+            (Some(Signal::KILL | Signal::TERM), _, Some(code))
+                if self.is_killed || !words.is_empty() =>
+            {
+                (format!("Child exited immediately with exit code {code}"), code)
+            }
+            (Some(signal), ..) => {
+                let code = signal.exit_code();
+                (format!("Child exited immediately with exit code {code}: {signal}"), code)
+            }
+            (None, Some(code), _) => {
+                (format!("Child exited immediately with exit code {code}"), (code & 0xff) as u8)
+            }
+            (None, None, Some(code)) => {
+                (format!("Child exited immediately with exit code {code}"), code)
+            }
+            (None, None, None) => ("Child died immediately, and nobody saw how".to_owned(), 1),
+        };
+        if !words.is_empty() {
+            let _ = write!(message, ": {words}");
         }
         // A daemon that is gone has not been started, whatever its exit code says.
-        (None, Some(0)) => ("Child exited immediately with exit code 0".to_owned(), 1),
-        (None, Some(code)) => {
-            (format!("Child exited immediately with exit code {code}"), (code & 0xff) as u8)
-        }
-        (None, None) => ("Child died immediately, and nobody saw how".to_owned(), 1),
-    };
-    if !words.is_empty() {
-        let _ = write!(message, ": {words}");
+        Error::new(Kind::Start, message).with_exit_code(code.max(1))
     }
-    Error::new(Kind::Start, message).with_exit_code(code)
 }

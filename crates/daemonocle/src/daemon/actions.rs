@@ -115,7 +115,7 @@ impl Daemon {
         action::restart(&self.settings, &self.subject, *stop, *start, events)
     }
 
-    /// The state of the daemon; `None` when it is not running, or not yet. Takes a tenth of a second, the
+    /// The state of the daemon, one that is still starting included; `None` when it is not running. Takes a tenth of a second, the
     /// time over which the use of the processor is measured, and changes nothing.
     ///
     /// # Errors

@@ -101,8 +101,9 @@ impl Shutdown {
     ///     Ok(())
     /// }
     /// ```
-    pub async fn requested(&self) {
-        std::future::poll_fn(|context| self.0.poll_asked(context)).await;
+    pub fn requested(&self) -> impl Future<Output = ()> + Send + use<> {
+        let lifecycle = Arc::clone(&self.0);
+        std::future::poll_fn(move |context| lifecycle.poll_asked(context))
     }
 }
 

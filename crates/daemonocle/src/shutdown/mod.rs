@@ -215,8 +215,8 @@ fn wait_for_the_end() -> ! {
 ///
 /// In the foreground one Ctrl-C may arrive twice: from the terminal, and from the parent process
 /// that got it too and passes it on. What came directly and what was passed on are therefore
-/// counted apart, and the larger number is how often somebody asked. The action `stop` asks once
-/// however often it is repeated: it kills nothing unless told to.
+/// counted apart, and the larger number is how often somebody asked. The action `stop` only ever is
+/// the first to ask, however often it is repeated: it kills nothing unless told to.
 struct SignalCount {
     forwarder: Option<Pid>,
     direct: AtomicU32,
@@ -232,6 +232,8 @@ impl SignalCount {
 
     fn count(&self, sender: Sender) {
         match (sender, self.forwarder) {
+            // The sentry is the only one who counts: nobody comes between the two steps.
+            (Sender::Polite, _) if self.requests() > 0 => {}
             (Sender::Polite, _) => self.stops.store(1, Ordering::SeqCst),
             (Sender::Process(Some(sender)), Some(forwarder)) if sender == forwarder => {
                 self.forwarded.fetch_add(1, Ordering::SeqCst);
@@ -244,7 +246,7 @@ impl SignalCount {
 
     fn requests(&self) -> u32 {
         let signals = self.direct.load(Ordering::SeqCst).max(self.forwarded.load(Ordering::SeqCst));
-        signals.max(self.stops.load(Ordering::SeqCst))
+        signals + self.stops.load(Ordering::SeqCst)
     }
 }
 
@@ -271,8 +273,10 @@ mod tests {
         count.count(Sender::Polite);
         assert_eq!(count.requests(), 1);
         count.count(Sender::Process(None));
-        assert_eq!(count.requests(), 1, "one of kill(1) is no second request of its own");
-        count.count(Sender::Process(None));
-        assert_eq!(count.requests(), 2);
+        assert_eq!(count.requests(), 2, "one of kill(1) is a second thought");
+        let count = SignalCount::new(None);
+        count.count(Sender::Kernel);
+        count.count(Sender::Polite);
+        assert_eq!(count.requests(), 1, "a stop never is");
     }
 }
