@@ -97,7 +97,7 @@ impl Settings {
     /// work although the working directory, say, has gone since.
     pub(crate) fn locate(&self) -> Result<Location, Error> {
         check_name(&self.name)?;
-        let trusted = Trusted::new(self.identity().ok().flatten().map(|identity| identity.uid));
+        let trusted = Trusted::new(self.identity().ok().flatten().map(|who| (who.uid, who.gid)));
         self.locate_for(trusted)?.ok_or_else(|| {
             let name = &self.name;
             Error::definition(format!("{name} has no PID file, without which it cannot be found"))
@@ -136,7 +136,7 @@ impl Settings {
             return Err(Error::definition(format!("umask {umask:#o} is not between 0 and 0o777")));
         }
         let identity = self.identity()?;
-        let trusted = Trusted::new(identity.as_ref().map(|identity| identity.uid));
+        let trusted = Trusted::new(identity.as_ref().map(|who| (who.uid, who.gid)));
         let root = self.root(trusted)?;
         let work_dir =
             self.outside(&root, "working directory", &self.work_dir, Last::Follow, trusted)?;

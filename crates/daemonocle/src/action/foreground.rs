@@ -270,10 +270,10 @@ impl Supervisor<'_> {
     }
 
     fn conclude(&mut self, events: Events<'_>) -> Result<Outcome, Error> {
-        if let Some(location) = &self.launch.config.location {
+        if let (Some(location), Some(inode)) = (&self.launch.config.location, self.launch.inode) {
             // After a SIGKILL, or of a daemon that has not the privileges to do it. What stays is
             // in nobody's way.
-            let _ = pid_file::sweep(location, Origin::Daemon);
+            let _ = pid_file::sweep(location, Origin::Daemon(inode));
         }
         let (Some(status), true) = (self.status, self.failure.is_none()) else {
             let failure = self.failure.take().unwrap_or(Failure::Death);

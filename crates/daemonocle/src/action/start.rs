@@ -11,6 +11,7 @@ use crate::error::{Error, Kind};
 use crate::pid_file::{Claim, PidFile};
 use crate::startup::{Newborn, Reply, channel};
 use crate::sys::fd::{dev_null, ensure_standard_streams, is_socket, pipe};
+use crate::sys::fs::Inode;
 use crate::sys::proc;
 use crate::sys::process::{self, Children, Fork, Pid, SingleThreaded};
 use crate::worker::Worker;
@@ -79,7 +80,8 @@ fn prepare(settings: &Settings, subject: &Subject) -> Result<Prepared, Error> {
         Some(Claim::Ours { file, broken }) => (Some(Arc::new(file)), broken),
         None => (None, false),
     };
-    Ok(Prepared::Launch(Launch { config: Arc::new(config), pid_file, was_broken, proof }))
+    let inode = pid_file.as_ref().map(|file: &Arc<PidFile>| file.inode());
+    Ok(Prepared::Launch(Launch { config: Arc::new(config), pid_file, inode, was_broken, proof }))
 }
 
 /// Everything that is certain to make a start fail, found out before anything is done.
@@ -126,7 +128,10 @@ fn is_detaching(detach: Detach) -> bool {
 /// A start under way, on the side of the command.
 pub(super) struct Launch {
     pub(super) config: Arc<Config>,
+    /// Ours until the start has succeeded.
     pub(super) pid_file: Option<Arc<PidFile>>,
+    /// Which file it is, for afterwards.
+    pub(super) inode: Option<Inode>,
     /// Whether there was a PID file with something else than a PID in it.
     was_broken: bool,
     pub(super) proof: SingleThreaded,

@@ -74,7 +74,7 @@ fn cannot(location: &Location, pid: Pid, error: io::Error) -> Error {
 fn measure(running: &Running) -> io::Result<Option<Status>> {
     let pid = running.pid;
     let Some(first) = living(pid)? else {
-        return Ok(None);
+        return gone(running);
     };
     let before = cpu_times(&members(&first)?);
     let began = Instant::now();
@@ -85,7 +85,7 @@ fn measure(running: &Running) -> io::Result<Option<Status>> {
     }
     let elapsed = began.elapsed();
     let Some(stat) = living(pid)? else {
-        return Ok(None);
+        return gone(running);
     };
     let members = members(&stat)?;
     let used = used(&before, &cpu_times(&members));
@@ -97,6 +97,18 @@ fn measure(running: &Running) -> io::Result<Option<Status>> {
         cpu_percent: 100.0 * used.as_secs_f64() / elapsed.as_secs_f64(),
         memory_percent: 100.0 * memory as f64 / proc::total_memory()? as f64,
     }))
+}
+
+/// What /proc does not show has ended, unless the pidfd knows better: then it is hidden from us
+/// (`hidepid`, proc(5)).
+fn gone(running: &Running) -> io::Result<Option<Status>> {
+    if let (Ok(handle), None) = (&running.handle, proc::stat(running.pid)?)
+        && wait_readable([Some(handle.as_fd())], deadline_in(Duration::ZERO))? == [false]
+    {
+        let why = "it is running, but /proc hides it";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    Ok(None)
 }
 
 fn living(pid: Pid) -> io::Result<Option<Stat>> {

@@ -10,6 +10,7 @@ use crate::config::{Location, Settings};
 use crate::error::{Error, Kind};
 use crate::pid_file::{self, Origin, Presence, Running};
 use crate::sys::fd::{deadline_in, wait_readable};
+use crate::sys::fs::Inode;
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::signal::Signal;
 use crate::sys::{proc, user};
@@ -32,10 +33,10 @@ pub(crate) fn stop(settings: &Settings, stop: Stop, events: Events<'_>) -> Resul
             events(Event::Warning(format!("{name} is not running")));
             Ok(Outcome::NotRunning)
         }
-        Found::Running { pid, handle } => {
+        Found::Running { pid, handle, inode } => {
             let target = Target { name, pid, handle };
             let outcome = target.end(timeout, stop.force, events)?;
-            pid_file::sweep(&location, Origin::Daemon)?;
+            pid_file::sweep(&location, Origin::Daemon(inode))?;
             events(Event::Done);
             Ok(outcome)
         }
@@ -44,16 +45,16 @@ pub(crate) fn stop(settings: &Settings, stop: Stop, events: Events<'_>) -> Resul
 
 enum Found {
     Nobody { broken: bool },
-    Running { pid: Pid, handle: PidFd },
+    Running { pid: Pid, handle: PidFd, inode: Inode },
 }
 
 fn find(location: &Location, name: &str, deadline: Option<Instant>) -> Result<Found, Error> {
     loop {
         match pid_file::look(location)? {
             Presence::Absent { broken } => return Ok(Found::Nobody { broken }),
-            Presence::Running(Running { pid, handle }) => {
+            Presence::Running(Running { pid, handle, inode }) => {
                 return match handle {
-                    Ok(handle) => Ok(Found::Running { pid, handle }),
+                    Ok(handle) => Ok(Found::Running { pid, handle, inode }),
                     Err(error) => {
                         let what = format!("cannot signal {name} (PID {pid}) safely");
                         Err(Error::system(what, error))

@@ -8,38 +8,32 @@ use std::sync::Arc;
 
 use crate::config::Location;
 use crate::error::{Error, Kind};
-use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, Trusted};
+use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, PathError};
 use crate::sys::user;
 
 pub(super) type Opened = Option<(Arc<File>, Inode)>;
 
+/// The directory, made if it is `missing`, and refused if somebody else could put another file in
+/// the place of ours there.
+pub(super) fn open_dir(location: &Location, missing: Missing) -> Result<Dir, PathError> {
+    Dir::open(&location.dir, missing, |meta| match location.trusted.objection(meta) {
+        None => Ok(()),
+        Some(why) => Err(io::Error::other(why)),
+    })
+}
+
+/// `None`: there is no such directory.
 pub(super) fn existing_dir(location: &Location) -> Result<Option<Dir>, Error> {
-    match Dir::open(&location.dir, Missing::Fail, |_| Ok(())) {
+    match open_dir(location, Missing::Fail) {
         Ok(dir) => Ok(Some(dir)),
         Err(error) if error.error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            let what = format!("PID file {:?}: cannot open {:?}", location.path, error.path);
-            Err(Error::system(what, error.error))
-        }
+        Err(error) => Err(no_dir(location, error)),
     }
 }
 
-/// Refuses a directory in which somebody else could put another file in the place of ours.
-pub(super) fn inspect_dir(meta: &Meta, trusted: Trusted) -> io::Result<()> {
-    const STICKY: u32 = 0o1000;
-    const OTHERS_WRITE: u32 = 0o002;
-    if !trusted.includes(meta.uid) {
-        let owner = user::describe(meta.uid);
-        let why = format!("it belongs to user {owner}, who could replace the file");
-        return Err(io::Error::other(why));
-    }
-    if meta.mode & OTHERS_WRITE != 0 && meta.mode & STICKY == 0 {
-        let mode = meta.mode;
-        let why =
-            format!("every user may write there (mode {mode:04o}) and could replace the file");
-        return Err(io::Error::other(why));
-    }
-    Ok(())
+pub(super) fn no_dir(location: &Location, error: PathError) -> Error {
+    let what = format!("PID file {:?}: directory {:?}", location.path, error.path);
+    Error::system(what, error.error)
 }
 
 pub(super) fn inode_in(location: &Location, dir: &Dir) -> Result<Option<Inode>, Error> {

@@ -35,6 +35,8 @@ pub(crate) struct Running {
     pub(crate) pid: Pid,
     /// Refers to the process that was checked; an error where the kernel offers no such thing.
     pub(crate) handle: io::Result<PidFd>,
+    /// The file that it holds.
+    pub(crate) inode: Inode,
 }
 
 impl Running {
@@ -112,7 +114,7 @@ pub(super) fn identify(
                 // Asked again after the pidfd was opened, as in `confirm`.
                 if matches!(Suspect::examine(pid, inode), Suspect::Holder(_)) {
                     require_owner(location, file, pid)?;
-                    return Ok(Presence::Running(Running { pid, handle }));
+                    return Ok(Presence::Running(Running { pid, handle, inode }));
                 }
             }
             Some((_, Suspect::Dying(handle))) => {
@@ -170,7 +172,7 @@ fn confirm(location: &Location, file: &File, inode: Inode, pid: Pid) -> Result<C
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(Confirmed::Not),
         other => other,
     };
-    let running = Running { pid, handle };
+    let running = Running { pid, handle, inode };
     if running.is_dying()
         && let Ok(handle) = running.handle
     {

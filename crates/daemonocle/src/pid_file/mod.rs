@@ -37,7 +37,9 @@ use crate::sys::lock::{self, Byte};
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::retry;
 
-use access::{existing_dir, inode_in, inspect_dir, inspect_file, open_existing, open_or_create};
+use access::{
+    existing_dir, inode_in, inspect_file, no_dir, open_dir, open_existing, open_or_create,
+};
 use holder::Startup;
 pub(crate) use holder::{Presence, Running};
 
@@ -79,13 +81,10 @@ impl PidFile {
     ) -> Result<Claim, Error> {
         let deadline = deadline_in(patience);
         let missing = Missing::Make { mode: 0o777 & !umask, uid, gid };
+        let mut evictions = 0;
         // Each further turn is owed to somebody who changed the file between two of our steps.
         loop {
-            let dir = Dir::open(&location.dir, missing, |meta| inspect_dir(meta, location.trusted))
-                .map_err(|error| {
-                    let what = format!("PID file {:?}: directory {:?}", location.path, error.path);
-                    Error::system(what, error.error)
-                })?;
+            let dir = open_dir(location, missing).map_err(|error| no_dir(location, error))?;
             let (file, inode) = match open_or_create(location, &dir) {
                 Ok(Some(opened)) => opened,
                 Ok(None) => continue,
@@ -95,18 +94,35 @@ impl PidFile {
                 }
                 Err(error) => return Err(error),
             };
-            wait_for_startup(location, &file, deadline)?;
-            if inode_in(location, &dir)? != Some(inode) {
-                // It was removed, by a daemon that ended or by hand, while we waited.
-                continue;
-            }
-            if !lock::try_shared(&*file, CLAIM).map_err(|e| location.cannot("lock", e))? {
-                match holder::identify(location, &file, inode, Startup::Ours) {
+            let cannot = |error| location.cannot("lock", error);
+            let obstacle = match wait_for_startup(location, &file, deadline)? {
+                Some(obstacle) => Some(obstacle),
+                None if inode_in(location, &dir)? != Some(inode) => {
+                    // It was removed, by a daemon that ended or by hand, while we waited.
+                    continue;
+                }
+                None => try_claim(&file).map_err(cannot)?,
+            };
+            if let Some(obstacle) = obstacle {
+                let startup = match obstacle {
+                    Obstacle::Startup => Startup::Theirs,
+                    Obstacle::Claim | Obstacle::Life => Startup::Ours,
+                };
+                match holder::identify(location, &file, inode, startup) {
                     Ok(Presence::Running(running)) => return Ok(Claim::Running(running.pid)),
-                    _ if is_let_go(&file).map_err(|e| location.cannot("lock", e))? => continue,
+                    Ok(Presence::Absent { .. }) if is_squatted(&file).map_err(cannot)? => {
+                        if evictions == MOST_EVICTIONS {
+                            return Err(squatted(location));
+                        }
+                        evictions += 1;
+                        evict(location, &dir, inode)?;
+                    }
+                    Ok(Presence::Starting) => {}
+                    _ if obstacle == Obstacle::Claim && is_let_go(&file).map_err(cannot)? => {}
                     Ok(_) => return Err(squatted(location)),
                     Err(error) => return Err(error),
                 }
+                continue;
             }
             let broken = contents::are_broken(&file).map_err(|e| location.cannot("read", e))?;
             let orphan = orphan::find(location).map_err(|e| location.cannot("look for", e))?;
@@ -181,6 +197,11 @@ impl PidFile {
         .or_else(|error| emptied.map_err(|_| self.cannot("remove", error)))
     }
 
+    /// Which file it is.
+    pub(crate) fn inode(&self) -> Inode {
+        self.inode
+    }
+
     /// The descriptors that must stay open for the claim to last.
     pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.file.as_fd(), self.dir.as_fd()]
@@ -211,11 +232,16 @@ fn look_in(location: &Location, dir: &Dir) -> Result<Presence, Error> {
         && *pid == Pid::current()
         && inode_in(location, dir)? == Some(*own)
     {
-        return Ok(Presence::Running(Running { pid: *pid, handle: PidFd::open(*pid) }));
+        let handle = PidFd::open(*pid);
+        return Ok(Presence::Running(Running { pid: *pid, handle, inode: *own }));
     }
     match open_existing(location, dir, Access::Read)? {
         None => Ok(Presence::Absent { broken: false }),
-        Some((file, inode)) => holder::identify(location, &file, inode, Startup::Theirs),
+        Some((file, inode)) => {
+            // Whoever could have made the file could pose as the daemon.
+            inspect_file(location, &file)?;
+            holder::identify(location, &file, inode, Startup::Theirs)
+        }
     }
 }
 
@@ -232,7 +258,11 @@ pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> 
         Err(error) if error.is_permission_denied() => return Ok(false),
         Err(error) => return Err(error),
     };
-    if origin == Origin::Unknown && inspect_file(location, &file).is_err() {
+    let is_it = match origin {
+        Origin::Daemon(its) => its == inode,
+        Origin::Unknown => inspect_file(location, &file).is_ok(),
+    };
+    if !is_it {
         return Ok(false);
     }
     let cannot = |error| location.cannot("lock", error);
@@ -241,15 +271,20 @@ pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> 
     if is_free {
         let (name, path) = (location.name.clone(), location.path.clone());
         PidFile { file, dir, name, path, inode, mode: 0 }.remove()?;
+        return Ok(true);
     }
-    Ok(is_free)
+    let is_squatted = is_squatted(&file).map_err(cannot)?;
+    if is_squatted {
+        evict(location, &dir, inode)?;
+    }
+    Ok(is_squatted)
 }
 
 /// How a PID file came to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A daemon that was seen alive had it.
-    Daemon,
+    /// A daemon that was seen alive had this one.
+    Daemon(Inode),
     /// Anybody may have put it there.
     Unknown,
 }
@@ -300,34 +335,73 @@ fn squatted(location: &Location) -> Error {
     Error::new(Kind::Identity, message)
 }
 
-/// Takes `STARTUP`, waiting for whoever has it.
+/// How often a start gets itself a new file because somebody holds locks on the old one.
+const MOST_EVICTIONS: u32 = 3;
+
+/// The lock that could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    Startup,
+    Claim,
+    Life,
+}
+
+/// Takes `CLAIM`, and makes sure that `LIFE` can be taken; `None`: done.
+fn try_claim(file: &File) -> io::Result<Option<Obstacle>> {
+    if !lock::try_shared(file, CLAIM)? {
+        return Ok(Some(Obstacle::Claim));
+    }
+    if !lock::try_own(file, LIFE)? {
+        return Ok(Some(Obstacle::Life));
+    }
+    lock::release_own(file, LIFE)?;
+    Ok(None)
+}
+
+/// Whether the locks that are in the way are no write locks: those of somebody who can only read
+/// the file, or at least pretends to.
+fn is_squatted(file: &File) -> io::Result<bool> {
+    Ok(!lock::is_shared_held(file, STARTUP)?
+        && !lock::is_shared_held(file, CLAIM)?
+        && lock::holder(file, LIFE)?.is_none())
+}
+
+/// Removes a file on which somebody who is not the daemon has put locks, so that a new one can be
+/// made, which he cannot open before it is locked. Should a start have taken the file just now, it
+/// notices (`begin_life`), or has a daemon that is found by its lock (`orphan`).
+fn evict(location: &Location, dir: &Dir, inode: Inode) -> Result<(), Error> {
+    if inode_in(location, dir)? == Some(inode) {
+        dir.remove(&location.name).map_err(|error| location.cannot("remove", error))?;
+    }
+    Ok(())
+}
+
+/// Takes `STARTUP`, waiting for whoever has it; `None`: done.
 fn wait_for_startup(
     location: &Location,
     file: &Arc<File>,
     deadline: Option<Instant>,
-) -> Result<(), Error> {
+) -> Result<Option<Obstacle>, Error> {
     /// Refusals without a holder to be seen before somebody is blamed: one may be owed to a holder
     /// who let go between the two questions.
     const BLAMED_AFTER: u32 = 3;
     let cannot = |error| location.cannot("lock", error);
-    let mut refusals = 0;
-    while !lock::try_shared(&**file, STARTUP).map_err(cannot)? {
+    for _ in 0..BLAMED_AFTER {
+        if lock::try_shared(&**file, STARTUP).map_err(cannot)? {
+            return Ok(None);
+        }
         if lock::is_shared_held(&**file, STARTUP).map_err(cannot)? {
             if lock::wait_shared(file, STARTUP, deadline).map_err(cannot)? {
-                return Ok(());
+                return Ok(None);
             }
             let path = &location.path;
             let message =
                 format!("timed out while waiting for another start that holds PID file {path:?}");
             return Err(Error::new(Kind::TimedOut, message));
         }
-        refusals += 1;
-        if refusals == BLAMED_AFTER {
-            // A lock, but no write lock: somebody who can only read the file.
-            return Err(squatted(location));
-        }
     }
-    Ok(())
+    // A lock, but no write lock: somebody who can only read the file.
+    Ok(Some(Obstacle::Startup))
 }
 
 /// After a claim that failed although no daemon is there: whether its holder was merely dying.

@@ -36,25 +36,71 @@ impl PathError {
 pub(crate) struct Trusted {
     us: u32,
     daemon: u32,
+    our_group: u32,
+    daemon_group: u32,
 }
 
 impl Trusted {
-    pub(crate) fn new(daemon: Option<u32>) -> Self {
-        let us = user::effective();
-        Self { us, daemon: daemon.unwrap_or(us) }
+    pub(crate) fn new(daemon: Option<(u32, u32)>) -> Self {
+        let (us, our_group) = (user::effective(), user::effective_group());
+        let (daemon, daemon_group) = daemon.unwrap_or((us, our_group));
+        Self { us, daemon, our_group, daemon_group }
     }
 
+    /// Whether a file of this user is as good as our own.
     pub(crate) fn includes(&self, uid: u32) -> bool {
-        // In a user namespace the files of a root that is not mapped into it show this owner.
-        const UNMAPPED: u32 = 65534;
-        uid == 0 || uid == self.us || uid == self.daemon || (uid == UNMAPPED && is_namespaced())
+        self.follows(uid) || uid == self.daemon
+    }
+
+    /// Whether a link of this user may be followed: with our privileges, he could otherwise lead us
+    /// to files that are not his. The daemon's own user is not among them.
+    pub(crate) fn follows(&self, uid: u32) -> bool {
+        uid == 0 || uid == self.us || is_unmapped(uid)
+    }
+
+    /// Whether somebody else can put files into a directory, or another file in a file's place.
+    /// In a sticky one (`/tmp`) he can do the former only.
+    fn shares(&self, dir: &Meta) -> bool {
+        const GROUP_WRITES: u32 = 0o020;
+        const OTHERS_WRITE: u32 = 0o002;
+        let is_our_group = [0, self.our_group, self.daemon_group].contains(&dir.gid);
+        dir.mode & OTHERS_WRITE != 0 || (dir.mode & GROUP_WRITES != 0 && !is_our_group)
+    }
+
+    /// Why a file in this directory could be exchanged by somebody else, if it could.
+    pub(crate) fn objection(&self, dir: &Meta) -> Option<String> {
+        const STICKY: u32 = 0o1000;
+        if !self.includes(dir.uid) {
+            let owner = user::describe(dir.uid);
+            return Some(format!("it belongs to user {owner}, who could replace the file"));
+        }
+        if self.shares(dir) && dir.mode & STICKY == 0 {
+            let Meta { mode, gid, .. } = dir;
+            let who = match mode & 0o002 {
+                0 => format!("group {gid}"),
+                _ => "every user".to_owned(),
+            };
+            return Some(format!(
+                "{who} may write there (mode {mode:04o}) and could replace the file"
+            ));
+        }
+        None
     }
 }
 
-fn is_namespaced() -> bool {
-    // The initial namespace maps all numbers to themselves, user_namespaces(7).
-    std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
+/// Whether this is how a user shows who is not mapped into our user namespace, as the root outside
+/// of a container's; where it is mapped, it is an ordinary user (user_namespaces(7)).
+fn is_unmapped(uid: u32) -> bool {
+    const OVERFLOW: u32 = 65534;
+    let is_mapped = |map: &str| {
+        map.lines().any(|line| {
+            let numbers: Vec<u64> =
+                line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
+            matches!(numbers[..], [first, _, count] if (first..first.saturating_add(count)).contains(&OVERFLOW.into()))
+        })
+    };
+    uid == OVERFLOW
+        && std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_mapped(&map))
 }
 
 /// The links that a path may go through, path_resolution(7).
@@ -90,7 +136,7 @@ pub(crate) fn resolve(
                 if links > MOST_LINKS {
                     return Err(PathError::new(path, rustix::io::Errno::LOOP));
                 }
-                if !trusted.includes(meta.uid()) {
+                if !trusted.follows(meta.uid()) {
                     let owner = user::describe(meta.uid());
                     let why = format!("it is a symbolic link of user {owner}");
                     return Err(PathError::new(here, io::Error::other(why)));
@@ -169,7 +215,7 @@ impl Dir {
                 (Err(error), Missing::Make { mode, uid, gid })
                     if error.kind() == io::ErrorKind::NotFound =>
                 {
-                    make_dir(&dir, name, mode, uid, gid).and_then(|()| open())
+                    make_dir(&dir, name, mode, (uid, gid)).and_then(|()| open())
                 }
                 (other, _) => other,
             };
@@ -232,20 +278,44 @@ pub(crate) enum Access {
     ReadWrite,
 }
 
-fn make_dir(parent: &OwnedFd, name: &OsStr, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
-    match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+/// Makes a directory for `owner`.
+///
+/// Giving it to him afterwards is safe only where nobody but us can put another directory in its
+/// place meanwhile; anywhere else it is made as him, with no more rights than his.
+fn make_dir(parent: &OwnedFd, name: &OsStr, mode: u32, owner: (u32, u32)) -> io::Result<()> {
+    let is_ours = owner == (user::effective(), user::effective_group());
+    let made = if is_ours || Trusted::new(None).objection(&Meta::of(parent)?).is_none() {
+        make_and_give(parent, name, mode, (!is_ours).then_some(owner))
+    } else {
+        user::acting_as(owner.0, owner.1, || {
+            // The process's umask is not asked: `mode` has been reduced by the definition's.
+            let umask = rustix::process::umask(Mode::empty());
+            let made = rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode));
+            rustix::process::umask(umask);
+            Ok(made?)
+        })?
+    };
+    match made {
         // Somebody was faster; what he made is opened and looked at like any other.
-        Err(rustix::io::Errno::EXIST) => return Ok(()),
-        other => other?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
     }
+}
+
+fn make_and_give(
+    parent: &OwnedFd,
+    name: &OsStr,
+    mode: u32,
+    owner: Option<(u32, u32)>,
+) -> io::Result<()> {
+    rustix::fs::mkdirat(parent, name, Mode::RWXU)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = retry(|| Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?))?;
-    if (uid, gid) != (user::effective(), user::effective_group()) {
+    if let Some((uid, gid)) = owner {
         rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     }
-    // After the chown: until here nobody else could get in. The process's umask is not asked.
-    rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))?;
-    Ok(())
+    // Last: until here nobody else could get in.
+    Ok(rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))?)
 }
 
 /// Device and inode number: which file a file is.
@@ -267,6 +337,7 @@ pub(crate) struct Meta {
     pub(crate) inode: Inode,
     /// Owner.
     pub(crate) uid: u32,
+    gid: u32,
     /// Permissions, the sticky bit and its like included: `0o7777` at most.
     pub(crate) mode: u32,
     /// Names that it has.
@@ -278,12 +349,6 @@ impl Meta {
     /// Of an open file.
     pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
         Ok(rustix::fs::fstat(file)?.into())
-    }
-
-    /// Whether, being a directory, somebody who is not trusted may make files in it.
-    fn is_open_to_others(&self, trusted: Trusted) -> bool {
-        const OTHERS_WRITE: u32 = 0o002;
-        self.mode & OTHERS_WRITE != 0 || !trusted.includes(self.uid)
     }
 
     /// What it is if it is not a regular file, in words.
@@ -305,6 +370,7 @@ impl From<Stat> for Meta {
         Self {
             inode: Inode { device: stat.st_dev, number: stat.st_ino },
             uid: stat.st_uid,
+            gid: stat.st_gid,
             mode: stat.st_mode & 0o7777,
             links: stat.st_nlink,
             kind: FileType::from_raw_mode(stat.st_mode),
@@ -334,13 +400,13 @@ pub(crate) fn open_output(path: &Path, trusted: Trusted) -> io::Result<File> {
     let file = parent.open_with(name, flags, Mode::from_raw_mode(0o666))?;
     let meta = Meta::of(&file)?;
     let dir = Meta::of(&parent)?;
-    if meta.kind == FileType::RegularFile && dir.is_open_to_others(trusted) {
+    if trusted.shares(&dir) || !trusted.includes(dir.uid) {
         if !trusted.includes(meta.uid) {
             let owner = user::describe(meta.uid);
             let why = format!("it belongs to user {owner}, in a directory where he may make files");
             return Err(io::Error::other(why));
         }
-        if meta.links > 1 {
+        if meta.links > 1 && meta.kind == FileType::RegularFile {
             let why = "it is a hard link, in a directory where others may make files";
             return Err(io::Error::other(why));
         }

@@ -128,6 +128,11 @@ pub(crate) fn try_own(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
     taken(set(file, libc::F_SETLK, byte, libc::F_WRLCK))
 }
 
+/// Gives the calling process's own lock up.
+pub(crate) fn release_own(file: &impl AsFd, byte: Byte) -> io::Result<()> {
+    set(file, libc::F_SETLK, byte, libc::F_UNLCK)
+}
+
 /// Who holds the record lock, on the kernel's word (`F_GETLK`). The caller's own does not count.
 pub(crate) fn holder(file: &impl AsFd, byte: Byte) -> io::Result<Option<Holder>> {
     Ok(get(file, libc::F_GETLK, byte)?

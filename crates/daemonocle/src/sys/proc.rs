@@ -241,7 +241,7 @@ fn parse_lock(line: &str, byte: Byte) -> Option<(Pid, u64)> {
 pub(crate) struct DeletedFile {
     /// The path that it had.
     pub(crate) path: PathBuf,
-    pub(crate) inode: u64,
+    pub(crate) inode: Inode,
     /// Its owner.
     pub(crate) uid: u32,
     pub(crate) is_empty: bool,
@@ -262,7 +262,7 @@ pub(crate) fn deleted_files(pid: Pid) -> io::Result<Vec<DeletedFile>> {
         {
             let path = PathBuf::from(OsStr::from_bytes(path));
             let is_empty = meta.len() == 0;
-            files.push(DeletedFile { path, inode: meta.ino(), uid: meta.uid(), is_empty });
+            files.push(DeletedFile { path, inode: Inode::from(&meta), uid: meta.uid(), is_empty });
         }
     }
     Ok(files)

@@ -175,3 +175,39 @@ pub(crate) fn is_exactly(uid: u32, gid: u32) -> bool {
     let _ = unsafe { libc::getresgid(a, b, c) };
     uids == [uid; 3] && gids == [gid; 3]
 }
+
+/// Does something to files with the rights of another user, setfsuid(2); the rest of the process
+/// stays who it is.
+pub(crate) fn acting_as<T>(uid: u32, gid: u32, f: impl FnOnce() -> T) -> io::Result<T> {
+    let (old_uid, old_gid) = (effective(), effective_group());
+    set_file_identity(uid, gid)?;
+    let result = f();
+    // Back to the user first, who may then change the group.
+    set_file_user(old_uid)?;
+    set_file_group(old_gid)?;
+    Ok(result)
+}
+
+fn set_file_identity(uid: u32, gid: u32) -> io::Result<()> {
+    set_file_group(gid)?;
+    set_file_user(uid)
+}
+
+fn set_file_user(uid: u32) -> io::Result<()> {
+    // The call tells the number before it, and of a failure nothing: hence the second one.
+    // SAFETY: takes a number.
+    unsafe { libc::setfsuid(uid) };
+    // SAFETY: takes a number; this one is never valid, and so changes nothing.
+    accepted(unsafe { libc::setfsuid(u32::MAX) }, uid)
+}
+
+fn set_file_group(gid: u32) -> io::Result<()> {
+    // SAFETY: takes a number.
+    unsafe { libc::setfsgid(gid) };
+    // SAFETY: takes a number; this one is never valid, and so changes nothing.
+    accepted(unsafe { libc::setfsgid(u32::MAX) }, gid)
+}
+
+fn accepted(is: libc::c_int, wanted: u32) -> io::Result<()> {
+    if is.cast_unsigned() == wanted { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+}
