@@ -334,10 +334,14 @@ fn a_copy_of_the_file_is_nothing() {
 
 /// Locks bytes of the file for its open description, as a careless or hostile program may.
 fn squat(file: &File, start: i64, length: i64) {
+    lock(file, libc::F_WRLCK, start, length);
+}
+
+fn lock(file: &File, kind: libc::c_int, start: i64, length: i64) {
     use std::os::fd::AsRawFd;
     // SAFETY: all zero is a valid value of this plain struct.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_type = kind as libc::c_short;
     lock.l_start = start;
     lock.l_len = length;
     // Waits: a test beside this one may just be forking, with a copy of an earlier descriptor.
@@ -376,6 +380,45 @@ fn a_reader_cannot_keep_the_daemon_from_starting() {
     let reader = File::open(&path).unwrap();
     reader.lock_shared().unwrap();
     assert!(is_alive(sandbox.fixture("ready").started()));
+}
+
+#[test]
+fn a_reader_with_locks_on_all_bytes_cannot_either() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.path("example.pid");
+    let fixture = sandbox.fixture("ready");
+    // All of it, and each of the three bytes.
+    for (start, length) in [(0, 0), (1 << 30, 1), ((1 << 30) + 1, 1), ((1 << 30) + 2, 1)] {
+        sandbox.write("example.pid", "1\n");
+        let reader = File::open(&path).unwrap();
+        lock(&reader, libc::F_RDLCK, start, length);
+        let pid = fixture.started();
+        assert_eq!(fixture.pid(), Some(pid), "{start}");
+        fixture.stop().expect(0, "Stopping example ... OK\n", "");
+        assert!(!path.exists(), "{start}");
+    }
+    // While it runs, too: a second start finds it, and a restart takes its place.
+    let pid = fixture.started();
+    let reader = File::open(&path).unwrap();
+    lock(&reader, libc::F_RDLCK, 0, 1 << 30);
+    let told = format!("WARNING: example already running with PID {pid}\n");
+    fixture.start().expect(0, "", &told);
+    fixture.restart().expect(0, "Stopping example ... OK\nStarting example ... OK\n", "");
+}
+
+#[test]
+fn a_lock_that_its_process_has_left_behind() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").set("before", "leave-lock");
+    // It locks the file like a daemon, and ends; somebody with whom it shared its descriptors does
+    // not, and the kernel goes on naming the number of the one that is gone.
+    let gone = fixture.run(&["status"]).finish();
+    assert_eq!(gone.code(), Some(0), "{gone:?}");
+    let fixture = sandbox.fixture("ready");
+    for arguments in [&["status"][..], &["stop"], &["start"]] {
+        let output = fixture.run(arguments).finish();
+        output.expect_error(1, if arguments == ["start"] { FAILED } else { "" }, &["is locked by"]);
+    }
 }
 
 #[test]
