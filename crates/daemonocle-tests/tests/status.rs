@@ -191,3 +191,15 @@ fn names_are_shown_as_they_are() {
     let wanted = "{\"name\": \"K\\u00e4se \\\"{}\\\" %s\", \"status\": \"dead\"}\n";
     json.expect(1, wanted, "");
 }
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    fixture.started();
+    for arguments in [&["status"][..], &["status", "--json"]] {
+        let output = fixture.run(arguments).through("exec \"$@\" >/dev/full").finish();
+        let text = "ERROR: cannot write to standard output: No space left on device\n";
+        output.expect(1, "", text);
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 
 use crate::action::{Event, Status, Verb};
-use crate::error::Error;
+use crate::error::{Error, reason};
 
 const GREEN: Style = AnsiColor::Green.on_default();
 const RED: Style = AnsiColor::Red.on_default();
@@ -36,7 +36,7 @@ impl Teller {
                     Verb::Stop => "Stopping",
                     Verb::Kill => "Killing",
                 };
-                out(&format!("{verb} {} ... ", self.name));
+                let _ = out(&format!("{verb} {} ... ", self.name));
                 self.is_open = true;
             }
             Event::Done => self.close("OK", GREEN),
@@ -44,9 +44,9 @@ impl Teller {
             Event::Warning(text) => err("WARNING", &text, YELLOW),
             Event::LastWords(text) => err("ERROR", text, RED),
             Event::Forwarding(signal) => {
-                out(&format!("Received signal {signal}. Forwarding to child...\n"));
+                let _ = out(&format!("Received signal {signal}. Forwarding to child...\n"));
             }
-            Event::AllGone => out("All children are gone. Parent is exiting...\n"),
+            Event::AllGone => drop(out("All children are gone. Parent is exiting...\n")),
         }
     }
 
@@ -66,7 +66,7 @@ impl Teller {
 
     fn close(&mut self, word: &str, style: Style) {
         if std::mem::take(&mut self.is_open) {
-            out(&format!("{style}{word}{style:#}\n"));
+            let _ = out(&format!("{style}{word}{style:#}\n"));
         }
     }
 }
@@ -80,10 +80,17 @@ fn one_line(name: &str) -> String {
     name.chars().map(show).collect()
 }
 
-pub(super) fn out(text: &str) {
+/// Writes to standard output. What tells of an action goes on without; what is the whole answer
+/// (a status) does not.
+pub(super) fn out(text: &str) -> std::io::Result<()> {
     let mut stdout = anstream::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes());
-    let _ = stdout.flush();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// That the answer could not be written.
+pub(super) fn unwritten(error: &std::io::Error) {
+    err("ERROR", &format!("cannot write to standard output: {}", reason(error)), RED);
 }
 
 fn err(label: &str, text: &str, style: Style) {

@@ -186,10 +186,14 @@ impl Daemon {
             Err(error) => return failed(&error, teller),
         };
         let name = &self.settings().name;
-        render::out(&match format {
+        let written = render::out(&match format {
             Format::Text => render::text(name, status.as_ref()),
             Format::Json => render::json(name, status.as_ref()),
         });
+        if let Err(error) = written {
+            render::unwritten(&error);
+            return ExitCode::FAILURE;
+        }
         match status {
             Some(_) => ExitCode::SUCCESS,
             None => ExitCode::FAILURE,
