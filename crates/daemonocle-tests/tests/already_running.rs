@@ -1,6 +1,7 @@
 //! A start that meets a running daemon: its PID, exit 0, and nothing done.
 
 use daemonocle_tests::{Sandbox, eventually, is_alive, stat};
+use rustix::process::Signal;
 
 #[test]
 fn it_is_told_and_that_is_all() {
@@ -123,4 +124,22 @@ fn a_child_that_outlives_the_daemon_is_not_the_daemon() {
         assert!(is_alive(child), "{worker}");
         assert_ne!(fixture.started(), dead);
     }
+}
+
+#[test]
+fn one_that_is_ending_is_waited_for() {
+    let sandbox = Sandbox::new();
+    let fixture =
+        sandbox.fixture("ready").set("hook", "hang").set("ready", "0.3").set("stop", "0.2");
+    let pid = fixture.started();
+    sandbox.signal(pid, Signal::TERM);
+    eventually("the hook runs", || !fixture.hook_log().is_empty());
+    let text = format!("ERROR: timed out while waiting for process (PID {pid}), which is ending\n");
+    fixture.start().expect(1, "Starting example ... FAILED\n", &text);
+    let patient = sandbox.fixture("ready");
+    let mut start = patient.run(&["start"]).spawn();
+    assert!(start.is_running());
+    sandbox.kill(pid);
+    start.finish().expect(0, "Starting example ... OK\n", "");
+    assert_ne!(patient.pid(), Some(pid));
 }

@@ -163,7 +163,11 @@ fn begin(
     close_in_forked_children(&private).map_err(|error| cannot("watch for forks", error))?;
 
     let teller = Arc::clone(link);
+    let ending = pid_file.clone();
     let tell = Box::new(move |end: &End| {
+        if let Some(pid_file) = &ending {
+            pid_file.begin_end();
+        }
         teller.tell(&Report::Ending(end.exit_code(), end.words().into()));
     });
     let accepted = pid_file.clone();

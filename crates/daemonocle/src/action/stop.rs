@@ -52,7 +52,7 @@ fn find(location: &Location, name: &str, deadline: Option<Instant>) -> Result<Fo
     loop {
         match pid_file::look(location)? {
             Presence::Absent { broken } => return Ok(Found::Nobody { broken }),
-            Presence::Running(Running { pid, handle, inode }) => {
+            Presence::Running(Running { pid, handle, inode, .. }) => {
                 return match handle {
                     Ok(handle) => Ok(Found::Running { pid, handle, inode }),
                     Err(error) => {

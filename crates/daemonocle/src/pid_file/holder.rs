@@ -15,7 +15,7 @@ use crate::sys::lock::{self, Holder};
 use crate::sys::proc::{self, LockKind};
 use crate::sys::process::{Pid, PidFd};
 
-use super::{CLAIM, LIFE, STARTUP, contents};
+use super::{CLAIM, ENDING, LIFE, STARTUP, contents};
 
 /// How long a process that is exiting may take to let go of its files.
 pub(super) const DYING: Duration = Duration::from_secs(5);
@@ -37,6 +37,8 @@ pub(crate) struct Running {
     pub(crate) handle: io::Result<PidFd>,
     /// The file that it holds.
     pub(crate) inode: Inode,
+    /// Whether it has begun to end, and its shutdown hook runs.
+    pub(crate) is_ending: bool,
 }
 
 impl Running {
@@ -114,7 +116,7 @@ pub(super) fn identify(
                 // Asked again after the pidfd was opened, as in `confirm`.
                 if matches!(Suspect::examine(pid, inode), Suspect::Holder(_)) {
                     require_owner(location, file, pid)?;
-                    return Ok(Presence::Running(Running { pid, handle, inode }));
+                    return Ok(Presence::Running(Running { pid, handle, inode, is_ending: false }));
                 }
             }
             Some((_, Suspect::Dying(handle))) => {
@@ -172,7 +174,7 @@ fn confirm(location: &Location, file: &File, inode: Inode, pid: Pid) -> Result<C
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(Confirmed::Not),
         other => other,
     };
-    let running = Running { pid, handle, inode };
+    let mut running = Running { pid, handle, inode, is_ending: false };
     if running.is_dying()
         && let Ok(handle) = running.handle
     {
@@ -191,6 +193,8 @@ fn confirm(location: &Location, file: &File, inode: Inode, pid: Pid) -> Result<C
         return Ok(Confirmed::Not);
     }
     require_owner(location, file, pid)?;
+    let ending = lock::holder(file, ENDING);
+    running.is_ending = ending.map_err(|e| location.cannot("examine the locks of", e))? == again;
     Ok(Confirmed::Running(running))
 }
 

@@ -1,6 +1,6 @@
 //! The PID file: who may claim it, who holds it, and what its contents are worth.
 //!
-//! The contents are for people and scripts. What counts are three locks on the file, each one byte
+//! The contents are for people and scripts. What counts are locks on the file, each one byte
 //! far behind the text:
 //!
 //! - `STARTUP`, of the open file description: somebody is starting this daemon. Held by the
@@ -8,8 +8,9 @@
 //! - `CLAIM`, of the same description: the file is taken. From before the first fork it passes
 //!   through both forks to the daemon, which keeps it for life.
 //! - `LIFE`, a record lock of the daemon: the kernel names its holder, and drops it at his death.
+//! - `ENDING`, another one, when the daemon has begun to end: it is not worth being told of.
 //!
-//! Neither of the last two is enough alone. `CLAIM` names nobody, and a child that the daemon
+//! Neither `CLAIM` nor `LIFE` is enough alone. `CLAIM` names nobody, and a child that the daemon
 //! forked without exec would share it; `LIFE` cannot pass through a fork, and the daemon loses it
 //! if it opens and closes its own PID file. See `docs/ARCHITECTURE.md` for the whole argument.
 
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Location;
 use crate::error::{Error, Kind};
-use crate::sys::fd::deadline_in;
+use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::fs::{Access, Dir, Inode, Missing, set_mode};
 use crate::sys::lock::{self, Byte};
 use crate::sys::process::{Pid, PidFd};
@@ -46,6 +47,7 @@ pub(crate) use holder::{Presence, Running};
 const STARTUP: Byte = Byte(1 << 30);
 const CLAIM: Byte = Byte((1 << 30) + 1);
 const LIFE: Byte = Byte((1 << 30) + 2);
+const ENDING: Byte = Byte((1 << 30) + 3);
 
 /// The PID file that this very process lives by. It must never be opened and closed here: the
 /// closing would drop `LIFE`.
@@ -109,6 +111,9 @@ impl PidFile {
                     Obstacle::Claim | Obstacle::Life => Startup::Ours,
                 };
                 match holder::identify(location, &file, inode, startup) {
+                    Ok(Presence::Running(running)) if running.is_ending => {
+                        wait_for_end(&running, deadline)?;
+                    }
                     Ok(Presence::Running(running)) => return Ok(Claim::Running(running.pid)),
                     Ok(Presence::Absent { .. }) if is_squatted(&file).map_err(cannot)? => {
                         if evictions == MOST_EVICTIONS {
@@ -185,6 +190,12 @@ impl PidFile {
         let _ = lock::release_shared(&*self.file, STARTUP);
     }
 
+    /// Lets those who want to start a daemon know that this one has begun to end.
+    pub(crate) fn begin_end(&self) {
+        // Nobody else ever locks this byte for long; without it they would take us for running.
+        let _ = lock::try_own(&*self.file, ENDING);
+    }
+
     /// Empties the file, which means "not running", and removes it if it still is the one that was
     /// claimed. One that must not be removed stays empty.
     pub(crate) fn remove(&self) -> Result<(), Error> {
@@ -233,7 +244,7 @@ fn look_in(location: &Location, dir: &Dir) -> Result<Presence, Error> {
         && inode_in(location, dir)? == Some(*own)
     {
         let handle = PidFd::open(*pid);
-        return Ok(Presence::Running(Running { pid: *pid, handle, inode: *own }));
+        return Ok(Presence::Running(Running { pid: *pid, handle, inode: *own, is_ending: false }));
     }
     match open_existing(location, dir, Access::Read)? {
         None => Ok(Presence::Absent { broken: false }),
@@ -333,6 +344,18 @@ fn squatted(location: &Location) -> Error {
          end that process (see lslocks) or delete the file"
     );
     Error::new(Kind::Identity, message)
+}
+
+/// A daemon whose shutdown hook runs is not what a start is about: it waits for its end.
+fn wait_for_end(running: &Running, deadline: Option<Instant>) -> Result<(), Error> {
+    let pid = running.pid;
+    let cannot = |error| Error::system(format!("cannot wait for the end of process {pid}"), error);
+    let handle = running.handle.as_ref().ok().map(AsFd::as_fd);
+    if wait_readable([handle], deadline).map_err(cannot)? == [true] {
+        return Ok(());
+    }
+    let message = format!("timed out while waiting for process (PID {pid}), which is ending");
+    Err(Error::new(Kind::TimedOut, message))
 }
 
 /// How often a start gets itself a new file because somebody holds locks on the old one.

@@ -39,7 +39,7 @@ pub(super) fn find(location: &Location) -> io::Result<Option<Running>> {
         if !proc::holds_lock(pid, file.inode, LockKind::Record, LIFE).unwrap_or(false) {
             continue;
         }
-        let running = Running { pid, handle: Ok(handle), inode: file.inode };
+        let running = Running { pid, handle: Ok(handle), inode: file.inode, is_ending: false };
         // A daemon at its end empties the file before it removes it.
         let is_at_its_end = file.is_empty || running.is_dying();
         if !is_at_its_end || !running.is_gone_in_time()? {
