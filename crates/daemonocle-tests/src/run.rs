@@ -1,7 +1,7 @@
 //! A run of a command: what goes in, what comes out, and how long it may take.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::process::Pid;
 use crate::sandbox::MARKER;
-use crate::wait::{DEADLINE, within};
+use crate::wait::{DEADLINE, eventually, within};
 
 /// How long a whole command may take: a stop with its default time-out, and some.
 const WHOLE: Duration = Duration::from_secs(40);
@@ -104,7 +104,17 @@ impl Run {
     pub fn spawn(self) -> Running {
         let mut command = self.into_command();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut child = None;
+        eventually("the program can be run", || match command.spawn() {
+            // A test beside this one has just forked, with a descriptor through which a copy of the
+            // program was written: until it calls exec(2), nobody can run that.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => false,
+            result => {
+                child = Some(result.unwrap_or_else(|error| panic!("{command:?}: {error}")));
+                true
+            }
+        });
+        let mut child = child.unwrap();
         let stdout = Gathered::from(child.stdout.take().unwrap());
         let stderr = Gathered::from(child.stderr.take().unwrap());
         Running { child, stdout, stderr }
