@@ -97,34 +97,37 @@ impl PidFile {
                 Err(error) => return Err(error),
             };
             let cannot = |error| location.cannot("lock", error);
-            let obstacle = match wait_for_startup(location, &file, deadline)? {
-                Some(obstacle) => Some(obstacle),
-                None if inode_in(location, &dir)? != Some(inode) => {
+            let mut startup = Startup::Theirs;
+            let mut attempt = wait_for_startup(location, &file, deadline)?;
+            if attempt == Attempt::Taken {
+                if inode_in(location, &dir)? != Some(inode) {
                     // It was removed, by a daemon that ended or by hand, while we waited.
                     continue;
                 }
-                None => try_claim(&file).map_err(cannot)?,
-            };
-            if let Some(obstacle) = obstacle {
-                let startup = match obstacle {
-                    Obstacle::Startup => Startup::Theirs,
-                    Obstacle::Claim | Obstacle::Life => Startup::Ours,
-                };
+                startup = Startup::Ours;
+                attempt = Attempt::at_shared(&file, CLAIM).map_err(cannot)?;
+            }
+            let mut lacks_claim = startup == Startup::Ours;
+            if lacks_claim && attempt == Attempt::Taken {
+                lacks_claim = false;
+                attempt = Attempt::at_life(&file).map_err(cannot)?;
+            }
+            if attempt != Attempt::Taken {
                 match holder::identify(location, &file, inode, startup) {
                     Ok(Presence::Running(running)) if running.is_ending => {
                         wait_for_end(&running, deadline)?;
                     }
                     Ok(Presence::Running(running)) => return Ok(Claim::Running(running.pid)),
-                    Ok(Presence::Absent { .. }) if is_squatted(&file).map_err(cannot)? => {
+                    Ok(Presence::Starting) => {}
+                    Ok(Presence::Absent { .. }) if attempt == Attempt::Squatted => {
                         if evictions == MOST_EVICTIONS {
                             return Err(squatted(location));
                         }
                         evictions += 1;
                         evict(location, &dir, inode)?;
                     }
-                    Ok(Presence::Starting) => {}
-                    _ if obstacle == Obstacle::Claim && is_let_go(&file).map_err(cannot)? => {}
-                    Ok(_) => return Err(squatted(location)),
+                    _ if lacks_claim && is_let_go(&file).map_err(cannot)? => {}
+                    Ok(Presence::Absent { .. }) => return Err(squatted(location)),
                     Err(error) => return Err(error),
                 }
                 continue;
@@ -277,18 +280,19 @@ pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> 
         return Ok(false);
     }
     let cannot = |error| location.cannot("lock", error);
-    let is_free = lock::try_shared(&*file, STARTUP).map_err(cannot)?
-        && lock::try_shared(&*file, CLAIM).map_err(cannot)?;
-    if is_free {
-        let (name, path) = (location.name.clone(), location.path.clone());
-        PidFile { file, dir, name, path, inode, mode: 0 }.remove()?;
-        return Ok(true);
+    let mut attempt = Attempt::at_shared(&file, STARTUP).map_err(cannot)?;
+    if attempt == Attempt::Taken {
+        attempt = Attempt::at_shared(&file, CLAIM).map_err(cannot)?;
     }
-    let is_squatted = is_squatted(&file).map_err(cannot)?;
-    if is_squatted {
-        evict(location, &dir, inode)?;
+    match attempt {
+        Attempt::Taken => {
+            let (name, path) = (location.name.clone(), location.path.clone());
+            PidFile { file, dir, name, path, inode, mode: 0 }.remove()?;
+        }
+        Attempt::Squatted => evict(location, &dir, inode)?,
+        Attempt::Held => {}
     }
-    Ok(is_squatted)
+    Ok(attempt != Attempt::Held)
 }
 
 /// How a PID file came to be there.
@@ -361,32 +365,46 @@ fn wait_for_end(running: &Running, deadline: Option<Instant>) -> Result<(), Erro
 /// How often a start gets itself a new file because somebody holds locks on the old one.
 const MOST_EVICTIONS: u32 = 3;
 
-/// The lock that could not be had.
+/// What has come of trying to get a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Obstacle {
-    Startup,
-    Claim,
-    Life,
+enum Attempt {
+    Taken,
+    /// Somebody who may write to the file has it.
+    Held,
+    /// It cannot be had, and there is no write lock: somebody who can only read the file, or at
+    /// least pretends to, has put his own kind of lock there.
+    Squatted,
 }
 
-/// Takes `CLAIM`, and makes sure that `LIFE` can be taken; `None`: done.
-fn try_claim(file: &File) -> io::Result<Option<Obstacle>> {
-    if !lock::try_shared(file, CLAIM)? {
-        return Ok(Some(Obstacle::Claim));
+impl Attempt {
+    fn at(
+        take: impl Fn() -> io::Result<bool>,
+        is_held: impl Fn() -> io::Result<bool>,
+    ) -> io::Result<Self> {
+        /// Refusals without a holder to be seen before somebody is blamed: now and then one is owed
+        /// to a holder who let go between the two questions.
+        const REFUSALS: u32 = 100;
+        for _ in 0..REFUSALS {
+            if take()? {
+                return Ok(Self::Taken);
+            }
+            if is_held()? {
+                return Ok(Self::Held);
+            }
+            std::thread::yield_now();
+        }
+        Ok(Self::Squatted)
     }
-    if !lock::try_own(file, LIFE)? {
-        return Ok(Some(Obstacle::Life));
-    }
-    lock::release_own(file, LIFE)?;
-    Ok(None)
-}
 
-/// Whether the locks that are in the way are no write locks: those of somebody who can only read
-/// the file, or at least pretends to.
-fn is_squatted(file: &File) -> io::Result<bool> {
-    Ok(!lock::is_shared_held(file, STARTUP)?
-        && !lock::is_shared_held(file, CLAIM)?
-        && lock::holder(file, LIFE)?.is_none())
+    fn at_shared(file: &File, byte: Byte) -> io::Result<Self> {
+        Self::at(|| lock::try_shared(file, byte), || lock::is_shared_held(file, byte))
+    }
+
+    /// Whether the daemon will be able to take `LIFE`. Nobody takes it here: whoever holds it is
+    /// the daemon to everybody else.
+    fn at_life(file: &File) -> io::Result<Self> {
+        Self::at(|| lock::could_own(file, LIFE), || Ok(lock::holder(file, LIFE)?.is_some()))
+    }
 }
 
 /// Removes a file on which somebody who is not the daemon has put locks, so that a new one can be
@@ -399,32 +417,23 @@ fn evict(location: &Location, dir: &Dir, inode: Inode) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes `STARTUP`, waiting for whoever has it; `None`: done.
+/// Takes `STARTUP`, waiting for whoever has it.
 fn wait_for_startup(
     location: &Location,
     file: &Arc<File>,
     deadline: Option<Instant>,
-) -> Result<Option<Obstacle>, Error> {
-    /// Refusals without a holder to be seen before somebody is blamed: one may be owed to a holder
-    /// who let go between the two questions.
-    const BLAMED_AFTER: u32 = 3;
+) -> Result<Attempt, Error> {
     let cannot = |error| location.cannot("lock", error);
-    for _ in 0..BLAMED_AFTER {
-        if lock::try_shared(&**file, STARTUP).map_err(cannot)? {
-            return Ok(None);
-        }
-        if lock::is_shared_held(&**file, STARTUP).map_err(cannot)? {
-            if lock::wait_shared(file, STARTUP, deadline).map_err(cannot)? {
-                return Ok(None);
-            }
-            let path = &location.path;
-            let message =
-                format!("timed out while waiting for another start that holds PID file {path:?}");
-            return Err(Error::new(Kind::TimedOut, message));
-        }
+    match Attempt::at_shared(file, STARTUP).map_err(cannot)? {
+        Attempt::Held => {}
+        other => return Ok(other),
     }
-    // A lock, but no write lock: somebody who can only read the file.
-    Ok(Some(Obstacle::Startup))
+    if lock::wait_shared(file, STARTUP, deadline).map_err(cannot)? {
+        return Ok(Attempt::Taken);
+    }
+    let path = &location.path;
+    let message = format!("timed out while waiting for another start that holds PID file {path:?}");
+    Err(Error::new(Kind::TimedOut, message))
 }
 
 /// After a claim that failed although no daemon is there: whether its holder was merely dying.

@@ -12,7 +12,7 @@ mod handle;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::task::{self, Poll, Waker};
 use std::thread::{self, ThreadId};
 
@@ -48,6 +48,7 @@ pub(crate) struct Lifecycle {
     tell: Box<dyn Fn(&End) + Send + Sync>,
     /// Called after the hook, or instead of it: removes the PID file.
     clean_up: Box<dyn Fn() + Send + Sync>,
+    cleaned: Once,
     signals: SignalCount,
 }
 
@@ -70,6 +71,7 @@ impl Lifecycle {
             hook: Mutex::new(hook),
             tell,
             clean_up,
+            cleaned: Once::new(),
             signals: SignalCount::new(forwarder),
         })
     }
@@ -157,7 +159,7 @@ impl Lifecycle {
     pub(crate) fn finish_exiting(self: &Arc<Self>, end: End) {
         if self.finisher.get() == Some(&thread::current().id()) {
             // The hook itself has called exit(3), and has its way.
-            (self.clean_up)();
+            self.clean_up();
             return;
         }
         // In a thread of its own: the thread-local values of this one are gone already.
@@ -168,7 +170,7 @@ impl Lifecycle {
         if matches!(hook.map(thread::JoinHandle::join), Ok(Ok(false))) {
             wait_for_the_end();
         }
-        (self.clean_up)();
+        self.clean_up();
     }
 
     fn begin_finish(&self, end: &End) -> bool {
@@ -186,9 +188,15 @@ impl Lifecycle {
         true
     }
 
+    /// Once, and over when this returns: a second thread that removed the PID file by name could
+    /// meet the one of the next daemon there.
+    fn clean_up(&self) {
+        self.cleaned.call_once(|| (self.clean_up)());
+    }
+
     /// Cleans up and goes, at once.
     fn leave(&self, end: &End) -> ! {
-        (self.clean_up)();
+        self.clean_up();
         match end.fatal() {
             None => {
                 flush_streams();

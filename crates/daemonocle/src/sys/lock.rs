@@ -49,8 +49,14 @@ fn set(file: &impl AsFd, command: libc::c_int, byte: Byte, kind: libc::c_int) ->
     retry(|| check(unsafe { libc::fcntl(fd, command, &raw const lock) })).map(drop)
 }
 
-fn get(file: &impl AsFd, command: libc::c_int, byte: Byte) -> io::Result<Option<libc::flock>> {
-    let mut lock = flock(byte, libc::F_RDLCK);
+/// The first lock that would be in the way of one of this kind.
+fn get(
+    file: &impl AsFd,
+    command: libc::c_int,
+    byte: Byte,
+    kind: libc::c_int,
+) -> io::Result<Option<libc::flock>> {
+    let mut lock = flock(byte, kind);
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: the descriptor is open (borrowed), and `lock` is the struct that the two GETLK
     // commands read and write.
@@ -81,7 +87,7 @@ pub(crate) fn release_shared(file: &impl AsFd, byte: Byte) -> io::Result<()> {
 
 /// Whether another description holds a write lock on it.
 pub(crate) fn is_shared_held(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
-    Ok(get(file, libc::F_OFD_GETLK, byte)?.is_some())
+    Ok(get(file, libc::F_OFD_GETLK, byte, libc::F_RDLCK)?.is_some())
 }
 
 /// Waits for the description's lock until `deadline` (`None`: for ever); `false`: it passed.
@@ -128,14 +134,15 @@ pub(crate) fn try_own(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
     taken(set(file, libc::F_SETLK, byte, libc::F_WRLCK))
 }
 
-/// Gives the calling process's own lock up.
-pub(crate) fn release_own(file: &impl AsFd, byte: Byte) -> io::Result<()> {
-    set(file, libc::F_SETLK, byte, libc::F_UNLCK)
+/// Whether the calling process could take its own lock: asks, and takes nothing, so that nobody
+/// can see it as the holder meanwhile.
+pub(crate) fn could_own(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
+    Ok(get(file, libc::F_GETLK, byte, libc::F_WRLCK)?.is_none())
 }
 
 /// Who holds the record lock, on the kernel's word (`F_GETLK`). The caller's own does not count.
 pub(crate) fn holder(file: &impl AsFd, byte: Byte) -> io::Result<Option<Holder>> {
-    Ok(get(file, libc::F_GETLK, byte)?
+    Ok(get(file, libc::F_GETLK, byte, libc::F_RDLCK)?
         .map(|lock| Pid::new(lock.l_pid).map_or(Holder::Invisible, Holder::Process)))
 }
 
