@@ -36,9 +36,6 @@ fn is_possible(output: &Output) -> bool {
             stdout.ends_with("-- not running\n")
                 || told("Timed out while waiting for process (PID ")
                 || told("timed out while waiting for example to finish starting")
-                // True, and nothing is left; but it happens more often than it should (about one
-                // start in a thousand here), and who deletes the file has not been found out yet.
-                || told("was deleted during the start\n")
         }
         _ => false,
     }

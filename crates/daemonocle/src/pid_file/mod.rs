@@ -132,6 +132,11 @@ impl PidFile {
                 }
                 continue;
             }
+            if inode_in(location, &dir)? != Some(inode) {
+                // An ending daemon, the last holder of the claim, has removed it since. From now on
+                // nobody else does.
+                continue;
+            }
             let broken = contents::are_broken(&file).map_err(|e| location.cannot("read", e))?;
             let orphan = orphan::find(location).map_err(|e| location.cannot("look for", e))?;
             let (name, path) = (location.name.clone(), location.path.clone());
