@@ -283,9 +283,10 @@ impl Signals {
         let owner = Pid::current();
         for &signal in signals {
             let write = Arc::clone(&write);
-            // SAFETY: the handler calls getpid(2), write(2) and, in a stray child, sigaction(2)
-            // and kill(2), all async-signal-safe (signal-safety(7)); it allocates nothing, takes
-            // no lock, and rustix's calls leave `errno` alone.
+            // SAFETY: the handler calls getpid(2), write(2) and, in a stray child that it
+            // ends, sigaction(2), pthread_sigmask(3) and raise(3), all async-signal-safe
+            // (signal-safety(7)); it allocates nothing, takes no lock, and the first two, by
+            // rustix, leave `errno` alone.
             unsafe {
                 signal_hook_registry::register_unchecked(signal.number(), move |info| {
                     handle(&write, owner, signal, info);
