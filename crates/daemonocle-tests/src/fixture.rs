@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::process::Pid;
 use crate::run::{Output, Run, Running};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{MARKER, Sandbox};
 
 /// The description of a daemon; see `src/bin/fixture/main.rs` for what can be set.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct Fixture<'a> {
 
 impl<'a> Fixture<'a> {
     pub(crate) fn new(sandbox: &'a Sandbox, worker: &str) -> Self {
-        Self { sandbox, program: program(), variables: BTreeMap::new() }
+        Self { sandbox, program: program("fixture"), variables: BTreeMap::new() }
             .set("worker", worker)
             .set("pid_file", sandbox.path("example.pid"))
             .set("hook_log", sandbox.path("hook.log"))
@@ -65,6 +65,17 @@ impl<'a> Fixture<'a> {
         &self.program
     }
 
+    /// The path of its PID file, whether it is there or not.
+    ///
+    /// # Panics
+    ///
+    /// If it has none.
+    #[must_use]
+    #[track_caller]
+    pub fn pid_file(&self) -> PathBuf {
+        self.variables.get("PID_FILE").expect("it has no PID file").into()
+    }
+
     /// A run of another command, which dies with the sandbox as well.
     #[must_use]
     pub fn watch(&self, words: &[&str]) -> Run {
@@ -79,6 +90,19 @@ impl<'a> Fixture<'a> {
             run = run.env(&format!("FIXTURE_{item}"), value);
         }
         run
+    }
+
+    /// Its definition and the mark of its sandbox, as words for env(1).
+    ///
+    /// # Panics
+    ///
+    /// If one is not UTF-8.
+    #[must_use]
+    pub fn environment(&self) -> Vec<String> {
+        let items = self.variables.iter();
+        let items =
+            items.map(|(item, value)| format!("FIXTURE_{item}={}", value.to_str().unwrap()));
+        items.chain([format!("{MARKER}={}", self.sandbox.dir().display())]).collect()
     }
 
     /// Runs `start`.
@@ -150,9 +174,18 @@ impl<'a> Fixture<'a> {
     }
 }
 
-/// The fixture program: beside the test program, or where Cargo puts it, one directory above.
-fn program() -> PathBuf {
+/// A program of this package: beside the test program, or where Cargo puts it, one directory above.
+///
+/// # Panics
+///
+/// If it is not built.
+#[must_use]
+#[track_caller]
+pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let place = test.ancestors().skip(1).take(2).map(|dir| dir.join("fixture"));
-    place.filter(|path| Path::is_file(path)).last().expect("the fixture program is not built")
+    let place = test.ancestors().skip(1).take(2).map(|dir| dir.join(name));
+    place
+        .filter(|path| Path::is_file(path))
+        .last()
+        .unwrap_or_else(|| panic!("the program {name:?} is not built"))
 }

@@ -10,17 +10,25 @@
 //! behind, whether its test passes or fails.
 
 mod fixture;
+mod lock;
+mod machine;
 mod privilege;
 mod process;
 mod pty;
 mod run;
 mod sandbox;
+mod stranger;
+mod trace;
 mod wait;
 
-pub use fixture::Fixture;
+pub use fixture::{Fixture, program};
+pub use lock::{ALL, CLAIM, LIFE, Lock, STARTUP, STAYING, places};
+pub use machine::Machine;
 pub use privilege::{is_root, skip, skip_unless_root, skip_unless_there_is};
 pub use process::{Pid, Stat, descriptors, is_alive, limit, stat, status_field};
 pub use pty::Terminal;
 pub use run::{Output, Run, Running};
 pub use sandbox::Sandbox;
+pub use stranger::Stranger;
+pub use trace::Calls;
 pub use wait::{DEADLINE, eventually};

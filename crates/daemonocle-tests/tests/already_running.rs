@@ -143,3 +143,35 @@ fn one_that_is_ending_is_waited_for() {
     start.finish().expect(0, "Starting example ... OK\n", "");
     assert_ne!(patient.pid(), Some(pid));
 }
+
+#[test]
+fn one_that_has_been_asked_to_end_is_waited_for() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite-slow").set("fifo", sandbox.make_fifo("fifo"));
+    let fixture = fixture.set("stdout", sandbox.path("out"));
+    let pid = fixture.started();
+    sandbox.signal(pid, Signal::TERM);
+    eventually("it closes", || sandbox.read("out").contains("closing"));
+    let impatient = sandbox.fixture("ready").set("stop", "0.1");
+    let text = format!("ERROR: timed out while waiting for process (PID {pid}), which is ending\n");
+    impatient.start().expect(1, "Starting example ... FAILED\n", &text);
+    let patient = sandbox.fixture("ready");
+    let start = patient.run(&["start"]).spawn();
+    std::fs::write(sandbox.path("fifo"), "").unwrap();
+    start.finish().expect(0, "Starting example ... OK\n", "");
+    assert_ne!(patient.pid(), Some(pid));
+}
+
+/// A process that was killed may not have noticed yet.
+#[test]
+fn one_that_was_killed_just_now_does_not_count() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    for _ in 0..30 {
+        let pid = fixture.started();
+        sandbox.signal(pid, Signal::KILL);
+        fixture.start().expect(0, "Starting example ... OK\n", "");
+        assert!(!is_alive(pid));
+        fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    }
+}

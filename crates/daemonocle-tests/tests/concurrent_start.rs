@@ -1,6 +1,10 @@
 //! Many starts at once: one wins, and the others tell its outcome.
 
-use daemonocle_tests::{Output, Running, Sandbox, eventually, is_alive};
+use std::fs::File;
+
+use daemonocle_tests::{
+    Lock, Output, Running, STARTUP, Sandbox, eventually, is_alive, skip, skip_unless_there_is,
+};
 
 const MANY: usize = 50;
 
@@ -91,4 +95,29 @@ fn waiting_for_another_start_has_an_end() {
     let text =
         format!("ERROR: timed out while waiting for another start that holds PID file {path:?}\n");
     hasty.start().expect(1, "Starting example ... FAILED\n", &text);
+}
+
+#[test]
+fn a_child_that_a_filter_keeps_from_waiting_is_not_made_again_and_again() {
+    let name = "a_child_that_a_filter_keeps_from_waiting_is_not_made_again_and_again";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("example.pid", "");
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    Lock::Write.take(&file, STARTUP..STARTUP + 1);
+    let fixture = sandbox.fixture("ready").set("ready", "0.3").set("stop", "0.2");
+    let log = sandbox.path("calls");
+    let deny = ["strace", "-f", "-o", log.to_str().unwrap(), "-e", "trace=prctl"];
+    let deny = [&deny[..], &["--inject=prctl:error=EPERM"]].concat();
+    let output = fixture.run(&["start"]).under(&deny).finish();
+    if output.stderr.contains("strace: ") {
+        return skip(name, "strace cannot trace");
+    }
+    let text = "ERROR: timed out while waiting for another start";
+    output.expect_error(1, "Starting example ... FAILED\n", &[text]);
+    // One for each look, five times a second, and some for a machine that is busy.
+    let made = sandbox.read("calls").matches("PR_SET_PDEATHSIG, SIGKILL").count();
+    assert!((1..=10).contains(&made), "{made}");
 }

@@ -177,7 +177,7 @@ fn a_failure_at_start_up_is_told_as_in_the_background() {
     let fixture = sandbox.fixture("sleep").set("ready", "0.2");
     let text = "ERROR: Timed out: the daemon was not ready within 200ms\n";
     let output = fixture.run(&["start", "--debug"]).finish();
-    output.expect(1, "Starting example ... FAILED\n", text);
+    output.expect(1, "Starting example ...\nStarting example ... FAILED\n", text);
     sandbox.expect_nobody();
 }
 
@@ -200,6 +200,8 @@ fn the_daemon_does_not_outlive_a_killed_parent() {
     sandbox.kill(running.pid());
     eventually("the daemon has ended", || !is_alive(daemon));
     assert_eq!(running.finish().signal(), Some(libc::SIGKILL));
+    let log = "1|Exiting with message: its parent in the foreground has ended\n";
+    assert_eq!(fixture.hook_log(), log);
 }
 
 /// `start --debug` without colours on a terminal.
@@ -258,6 +260,32 @@ fn a_start_that_fails_has_an_end_although_the_hook_has_none() {
         sandbox.fixture("sleep").set("ready", "0.2").set("stop", "0.2").set("hook", "hang");
     let output = fixture.foreground().finish();
     let text = "ERROR: Timed out: the daemon was not ready within 200ms\n";
-    output.expect(1, "Starting example ... FAILED\n", text);
+    output.expect(1, "Starting example ...\nStarting example ... FAILED\n", text);
     sandbox.expect_nobody();
+}
+
+#[test]
+fn output_before_ready_is_on_lines_of_its_own() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("print").set("ready", "10");
+    let running = fixture.foreground();
+    running.says("Starting example ...\nout\nStarting example ... OK\n");
+    sandbox.signal(fixture.pid().unwrap(), Signal::TERM);
+    running.finish();
+}
+
+#[test]
+fn output_files_and_their_directories_are_not_made() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("end-ok").set("stdout", sandbox.path("log/out"));
+    fixture.foreground().finish();
+    assert_eq!(sandbox.names(), ["hook.log"]);
+}
+
+#[test]
+fn a_daemon_that_is_killed_at_once_leaves_no_pid_file() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.fixture("end-kill").foreground().finish();
+    assert_eq!(output.signal(), Some(libc::SIGKILL), "{output:?}");
+    assert_eq!(sandbox.names(), Vec::<String>::new());
 }

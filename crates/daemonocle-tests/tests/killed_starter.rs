@@ -37,7 +37,7 @@ fn the_command_itself() {
     sandbox.kill(start.pid());
     eventually("the daemon has ended", || !is_alive(daemon));
     sandbox.expect_nobody();
-    let log = "1|Exiting with message: the command that was starting it has ended\n";
+    let log = "1|Exiting with message: its start was given up\n";
     assert_eq!(fixture.hook_log(), log);
     assert!(!sandbox.path("example.pid").exists());
     works_again(&sandbox);

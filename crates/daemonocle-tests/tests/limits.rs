@@ -178,3 +178,16 @@ fn an_output_file_without_the_right_to_write() {
     run.finish().expect(1, FAILED, &text);
     sandbox.expect_nobody();
 }
+
+#[test]
+fn the_size_of_files() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let path = sandbox.path("example.pid");
+    // Rust's own standard library does not catch this signal, and neither do most programs.
+    let output = fixture.run(&["start"]).through("ulimit -f 0; exec \"$@\"").finish();
+    let text = format!("ERROR: cannot write PID file {path:?}: File too large\n");
+    output.expect(1, "Starting example ... FAILED\n", &text);
+    assert!(!path.exists());
+    sandbox.expect_nobody();
+}

@@ -227,3 +227,13 @@ fn two_signals_in_a_row_do_not_skip_it() {
     }
     assert_eq!(logs, [1; 20]);
 }
+
+#[test]
+fn without_signals_of_its_own_a_daemon_ends_by_them_without_the_hook() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("end_on", "");
+    let pid = fixture.started();
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert!(!is_alive(pid));
+    assert_eq!(fixture.hook_log(), "");
+}

@@ -108,6 +108,8 @@ fn a_worker_that_writes_more_than_a_pipe_holds_is_not_stuck() {
     let output = fail(&sandbox, &sandbox.fixture("end-flood"));
     let last = "again.\nthe last line\nERROR: Child exited immediately with exit code 3\n";
     output.expect_error(3, FAILED, &[last]);
+    let first = "[earlier output is left out]\na line of forty bytes";
+    assert!(output.stderr.starts_with(first), "{}", &output.stderr[..99]);
 }
 
 #[test]
@@ -162,7 +164,7 @@ fn a_worker_that_is_late_and_does_not_end_is_killed() {
 fn the_start_hook_failed() {
     for (how, code, text) in [
         ("fail", 1, "ERROR: start hook: the stars are wrong\n"),
-        ("panic", 1, "ERROR: start hook: Dying due to unhandled panic: no stars at all\n"),
+        ("panic", 101, "ERROR: start hook: Dying due to unhandled panic: no stars at all\n"),
     ] {
         let sandbox = Sandbox::new();
         let fixture = sandbox.fixture("ready").set("on_start", how);
@@ -189,6 +191,8 @@ fn the_definition_is_wrong() {
         ("chroot", at("none"), format!("chroot directory {:?}: No such file", at("none"))),
         ("user", "no-such-user".into(), "user \"no-such-user\" does not exist".into()),
         ("group", "no-such-group".into(), "group \"no-such-group\" does not exist".into()),
+        ("ready", "0".into(), "ready_timeout is zero".into()),
+        ("end_on", "15,9".into(), "end_on: SIGKILL (9) cannot be handled".into()),
         ("pid_file", at("dir"), format!("PID file {dir:?} is a directory")),
         ("pid_file", "/".into(), "PID file \"/\" is".into()),
         ("pid_file", String::new(), "PID file \"\" is not".into()),
@@ -245,5 +249,20 @@ fn a_worker_that_has_ended_has_not_started_although_its_hook_goes_on() {
         };
         output.expect_error(code, FAILED, &[&told]);
         sandbox.expect_nobody();
+    }
+}
+
+/// Nobody could find it: its locks went with the descriptors that close on exec.
+#[test]
+fn the_worker_became_another_program() {
+    for arguments in [&["start"][..], &["start", "--debug"]] {
+        let sandbox = Sandbox::new();
+        let fixture = sandbox.fixture("exec").unset("hook_log");
+        let output = fixture.run(arguments).finish();
+        assert_eq!(output.code(), Some(1), "{output:?}");
+        let text = "ERROR: the worker does not have its PID file any more: it has replaced itself";
+        assert!(output.stderr.starts_with(text), "{output:?}");
+        sandbox.expect_nobody();
+        assert_eq!(sandbox.names(), Vec::<String>::new());
     }
 }

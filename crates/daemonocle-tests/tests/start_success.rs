@@ -8,6 +8,17 @@ use daemonocle_tests::{DEADLINE, Sandbox, eventually, is_alive, skip_unless_root
 const OK: &str = "Starting example ... OK\n";
 
 #[test]
+fn a_stopped_child_of_the_worker_does_no_harm() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("child-stopped").set("child_pid", sandbox.path("child"));
+    let pid = fixture.started();
+    // The kernel has sent HUP, if it does, before the start was over.
+    let status = fixture.status();
+    assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+    assert_eq!(fixture.hook_log(), "");
+}
+
+#[test]
 fn the_pid_file_names_the_running_daemon() {
     let sandbox = Sandbox::new();
     let pid = sandbox.fixture("ready").started();

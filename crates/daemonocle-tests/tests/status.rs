@@ -1,10 +1,10 @@
 //! `status`: what it shows, how it exits, and that it changes nothing.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use daemonocle_tests::{Sandbox, eventually, stat};
+use daemonocle_tests::{Sandbox, eventually, skip, skip_unless_root, skip_unless_there_is, stat};
 use rustix::process::Signal;
 
 /// Everything about a file that a reader could have changed.
@@ -124,7 +124,11 @@ fn reading_changes_nothing() {
     let path = sandbox.path("example.pid");
     let check = |what: &str| {
         let before = (trace(&path), trace(sandbox.dir()), sandbox.names());
-        for arguments in [&["status"][..], &["status", "--json"]] {
+        for arguments in [
+            &["status"][..],
+            &["status", "--json"],
+            &["status", "--json", "--fields", "pid,open_files,uptime"],
+        ] {
             fixture.run(arguments).finish();
         }
         let after = (trace(&path), trace(sandbox.dir()), sandbox.names());
@@ -202,4 +206,48 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
         let text = "ERROR: cannot write to standard output: No space left on device\n";
         output.expect(1, "", text);
     }
+}
+
+#[test]
+fn where_proc_belongs_to_another_pid_namespace_nobody_is_shown() {
+    let name = "where_proc_belongs_to_another_pid_namespace_nobody_is_shown";
+    if skip_unless_root(name) || skip_unless_there_is("unshare", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").set("before", "init");
+    let script = "\"$@\" start; \"$@\" status; echo status $?; \"$@\" stop";
+    let program = fixture.program().to_str().unwrap().to_owned();
+    // Without --mount-proc, /proc goes on showing the processes outside.
+    let output = fixture
+        .run(&[])
+        .through(script)
+        .under(&["unshare", "--pid", "--fork", "--kill-child", &program])
+        .finish();
+    if output.stderr.contains("unshare: ") {
+        return skip(name, "no PID namespaces");
+    }
+    let stdout = "Starting example ... OK\nstatus 1\nStopping example ... OK\n";
+    assert_eq!(output.stdout, stdout, "{output:?}");
+    assert!(output.stderr.contains("/proc is that of another PID namespace"), "{output:?}");
+}
+
+#[test]
+fn while_it_is_being_set_up_others_see_it_too() {
+    if skip_unless_root("while_it_is_being_set_up_others_see_it_too") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").set("on_start", "hang").for_everybody();
+    let _start = fixture.run(&["start"]).spawn();
+    eventually("the daemon is there", || !sandbox.read("example.pid").is_empty());
+    let pid = fixture.pid().unwrap();
+    let status = fixture.run(&["status"]).as_user(12345, 12345).finish();
+    assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+    sandbox.kill(pid);
+    // As a start leaves it that was killed before it had a daemon.
+    let path = sandbox.write("example.pid", "");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let status = fixture.run(&["status"]).as_user(12345, 12345).finish();
+    status.expect(1, "example -- not running\n", "");
 }

@@ -13,8 +13,8 @@ use std::path::Path;
 use crate::config::{Config, Identity};
 use crate::error::Error;
 use crate::sys::fd::{Stream, close_all_but, redirect};
-use crate::sys::fs::{Dir, Missing, Trusted, open_output, split};
-use crate::sys::{process, signal, user};
+use crate::sys::fs::{Dir, Inode, Missing, Trusted, open_output, split};
+use crate::sys::{process, user};
 
 /// Where the standard streams are to go.
 pub(crate) enum Streams<'a> {
@@ -25,10 +25,9 @@ pub(crate) enum Streams<'a> {
     Redirected { null: &'a OwnedFd, errors: Option<&'a OwnedFd> },
 }
 
-/// Gets rid of what the calling process has inherited and should not have: ignored and blocked
-/// signals, and with `close_open_files` all descriptors but `kept`, the library's own.
+/// Gets rid of what the calling process has inherited and should not have: with
+/// `close_open_files` all descriptors but `kept`, the library's own.
 pub(crate) fn shed(config: &Config, kept: &[BorrowedFd<'_>]) -> Result<(), Error> {
-    signal::reset().map_err(|error| Error::system("cannot reset signals", error))?;
     if config.settings().close_open_files {
         close_all_but(kept).map_err(|error| Error::system("cannot close open files", error))?;
     }
@@ -39,7 +38,7 @@ pub(crate) fn shed(config: &Config, kept: &[BorrowedFd<'_>]) -> Result<(), Error
 pub(crate) fn enter(config: &Config, streams: &Streams<'_>) -> Result<(), Error> {
     let settings = config.settings();
     if let Some(root) = config.chroot_dir() {
-        process::change_root(root).map_err(|error| {
+        open_root(root, config.root).and_then(process::change_root).map_err(|error| {
             Error::system(format!("cannot change root directory to {root:?}"), error)
         })?;
     }
@@ -47,7 +46,7 @@ pub(crate) fn enter(config: &Config, streams: &Streams<'_>) -> Result<(), Error>
         process::forbid_core_dumps()
             .map_err(|error| Error::system("cannot forbid core dumps", error))?;
     }
-    make_output_dirs(config)?;
+    make_dirs(config, streams)?;
     process::set_umask(settings.umask);
     if let Some(identity) = &config.identity {
         become_user(identity)?;
@@ -63,9 +62,26 @@ pub(crate) fn enter(config: &Config, streams: &Streams<'_>) -> Result<(), Error>
     }
 }
 
-fn make_output_dirs(config: &Config) -> Result<(), Error> {
+/// Opens the root directory that was checked, and no other one that has come to its place since.
+fn open_root(root: &Path, checked: Option<Inode>) -> io::Result<Dir> {
+    let dir = Dir::open(root, Missing::Fail, |_| Ok(())).map_err(|error| error.error)?;
+    match Some(dir.inode()) == checked {
+        true => Ok(dir),
+        false => Err(io::Error::other("it was exchanged during the start")),
+    }
+}
+
+fn make_dirs(config: &Config, streams: &Streams<'_>) -> Result<(), Error> {
     let (uid, gid) = config.owner();
     let missing = Missing::Make { mode: 0o777 & !config.settings().umask, uid, gid };
+    if config.makes_work_dir {
+        Dir::open(config.work_dir(), missing, |_| Ok(())).map_err(|error| {
+            Error::system(format!("cannot make working directory {:?}", error.path), error.error)
+        })?;
+    }
+    if matches!(streams, Streams::Kept) {
+        return Ok(());
+    }
     for path in [config.stdout_file(), config.stderr_file()].into_iter().flatten() {
         if let Some((dir, _)) = split(path) {
             Dir::open(dir, missing, |_| Ok(())).map_err(|error| {
@@ -84,8 +100,12 @@ fn become_user(identity: &Identity) -> Result<(), Error> {
         return Ok(());
     }
     user::become_user(*uid, *gid, groups).map_err(|error| {
-        let name = user::describe(*uid);
-        Error::system(format!("cannot become user {name} with group {gid}"), error)
+        let (name, group) = (user::describe(*uid), user::describe_group(*gid));
+        let hint = match user::effective() {
+            0 => "",
+            _ => " (only root may do that)",
+        };
+        Error::system(format!("cannot become user {name} with group {group}{hint}"), error)
     })
 }
 

@@ -92,7 +92,8 @@ impl Error {
     }
 
     /// What the daemon wrote to its standard error before its start failed, as it wrote it: at
-    /// most the last 64 KiB, and nothing where the definition names a file for it.
+    /// most the last 64 KiB, after a line that says so where there was more, and nothing where the
+    /// definition names a file for it.
     #[must_use]
     pub fn worker_output(&self) -> &[u8] {
         &self.0.output
@@ -156,11 +157,13 @@ impl std::error::Error for Error {
 
 /// The words for an I/O error without the ` (os error 13)` that `std` appends.
 pub(crate) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(end) if error.raw_os_error().is_some() => text[..end].to_owned(),
-        _ => text,
+    let mut text = error.to_string();
+    if let Some(code) = error.raw_os_error()
+        && let Some(words) = text.strip_suffix(&format!(" (os error {code})"))
+    {
+        text.truncate(words.len());
     }
+    text
 }
 
 /// An error with all its causes, `outer: inner: innermost`; a cause that the text before it

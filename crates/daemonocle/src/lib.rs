@@ -24,6 +24,7 @@
 //! # Features
 //!
 //! - `cli` (on by default): the command line, by clap.
+//! - `serde`: [`Status`], [`Details`], [`Value`] and [`Field`] implement `serde::Serialize`.
 //! - `tokio`: asynchronous workers, `Daemon::run_async` and its like.
 //!
 //! # Limitations
@@ -43,17 +44,19 @@ mod context;
 mod daemon;
 mod environment;
 mod error;
+mod layout;
 mod pid_file;
 mod shutdown;
 mod startup;
 mod sys;
 mod worker;
 
-pub use action::{Outcome, Start, Status, Stop};
+pub use action::{Details, DetailsIter, Field, Outcome, Start, Status, Stop, UnknownField, Value};
 pub use config::{Config, Detach};
 pub use context::Context;
 pub use daemon::Daemon;
 pub use error::{Error, Exit, Result};
+pub use layout::Layout;
 pub use shutdown::{End, Shutdown};
 pub use sys::process::Pid;
 pub use sys::signal::Signal;

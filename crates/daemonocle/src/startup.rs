@@ -22,8 +22,8 @@ pub(crate) enum Report {
     SetUp,
     /// The worker has called `ready()`.
     Ready,
-    /// A step of the set-up failed: this is the error.
-    Failed(String),
+    /// A step of the set-up failed: the exit code that tells it, and the error.
+    Failed(u8, String),
     /// The daemon is ending, with this intended exit code and these words of the worker's. It may
     /// take a while yet, for the shutdown hook.
     Ending(u8, String),
@@ -52,7 +52,7 @@ impl Report {
             Self::Born(pid) => (b'B', pid.to_string()),
             Self::SetUp => (b'S', String::new()),
             Self::Ready => (b'R', String::new()),
-            Self::Failed(text) => (b'F', cut(text)),
+            Self::Failed(code, text) => (b'F', format!("{code} {}", cut(text))),
             Self::Ending(code, text) => (b'E', format!("{code} {}", cut(text))),
             Self::Died(status) => (b'D', status.into_raw().to_string()),
         };
@@ -68,10 +68,13 @@ impl Report {
             b'B' => Self::Born(Pid::new(text.parse().ok()?)?),
             b'S' if body.is_empty() => Self::SetUp,
             b'R' if body.is_empty() => Self::Ready,
-            b'F' => Self::Failed(text.into_owned()),
-            b'E' => {
+            b'F' | b'E' => {
                 let (code, words) = text.split_once(' ')?;
-                Self::Ending(code.parse().ok()?, words.to_owned())
+                let (code, words) = (code.parse().ok()?, words.to_owned());
+                match tag {
+                    b'F' => Self::Failed(code, words),
+                    _ => Self::Ending(code, words),
+                }
             }
             b'D' => Self::Died(ExitStatus::from_raw(text.parse().ok()?)),
             _ => return None,
@@ -162,7 +165,7 @@ mod tests {
             Report::Born(Pid::current()),
             Report::SetUp,
             Report::Ready,
-            Report::Failed("a\nb".into()),
+            Report::Failed(101, "a\nb".into()),
             Report::Ending(3, String::new()),
             Report::Ending(255, "a b".into()),
             Report::Died(ExitStatus::from_raw(9)),
@@ -183,6 +186,7 @@ mod tests {
             b"Dx",
             b"E",
             b"E1",
+            b"Fx y",
             b"E256 ",
             b"Sx",
             b"?",

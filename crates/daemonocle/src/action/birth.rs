@@ -5,7 +5,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 
 use crate::config::Config;
 use crate::context::Context;
@@ -16,7 +15,9 @@ use crate::shutdown::{End, Hook, Lifecycle};
 use crate::startup::{Newborn, Report};
 use crate::sys::hooks::{close_in_forked_children, on_exit};
 use crate::sys::process::{self, Pid, exit_now};
-use crate::sys::signal::Signals;
+use crate::sys::signal;
+use crate::sys::signal::arrival::Signals;
+use crate::sys::thread;
 use crate::worker::Worker;
 
 use super::sentry::{Link, Sentry};
@@ -115,13 +116,13 @@ impl Birth {
 }
 
 /// The set-up has failed: says so, and leaves nothing.
-fn abandon(link: &Link, pid_file: Option<&PidFile>, why: String, code: i32) -> ! {
-    link.tell(&Report::Failed(why));
+fn abandon(link: &Link, pid_file: Option<&PidFile>, why: String, code: u8) -> ! {
+    link.tell(&Report::Failed(code, why));
     if let Some(pid_file) = pid_file {
         // If this fails, the process that waits for us tries again, with its own privileges.
         let _ = pid_file.remove();
     }
-    exit_now(code)
+    exit_now(code.into())
 }
 
 fn shed(
@@ -133,11 +134,17 @@ fn shed(
     let newborn = link.newborn();
     let mut kept: Vec<_> = newborn.iter().map(|newborn| newborn.as_fd()).collect();
     kept.extend(pid_file.iter().flat_map(|pid_file| pid_file.descriptors()));
-    if let Place::Background { null, errors } = place {
-        process::new_group()
-            .map_err(|error| Error::system("cannot make a process group", error))?;
-        kept.push(null.as_fd());
-        kept.extend(errors.iter().flat_map(|pipe| [pipe.read.as_fd(), pipe.write.as_fd()]));
+    match place {
+        Place::Background { null, errors } => {
+            process::new_group()
+                .map_err(|error| Error::system("cannot make a process group", error))?;
+            kept.push(null.as_fd());
+            kept.extend(errors.iter().flat_map(|pipe| [pipe.read.as_fd(), pipe.write.as_fd()]));
+        }
+        // In the background the guardian has done it, before the fork.
+        Place::Foreground { .. } => {
+            signal::reset().map_err(|error| Error::system("cannot reset signals", error))?;
+        }
     }
     environment::shed(config, &kept)
 }
@@ -164,10 +171,12 @@ fn begin(
 
     let teller = Arc::clone(link);
     let ending = pid_file.clone();
-    let tell = Box::new(move |end: &End| {
+    let mark_ending = Box::new(move || {
         if let Some(pid_file) = &ending {
             pid_file.begin_end();
         }
+    });
+    let tell = Box::new(move |end: &End| {
         teller.tell(&Report::Ending(end.exit_code(), end.words().into()));
     });
     let accepted = pid_file.clone();
@@ -177,7 +186,7 @@ fn begin(
             let _ = pid_file.remove();
         }
     });
-    let lifecycle = Lifecycle::new(hook, forwarder, tell, clean_up)
+    let lifecycle = Lifecycle::new(hook, forwarder, mark_ending, tell, clean_up)
         .map_err(|error| cannot("make the shutdown handle", error))?;
     let lifecycle = Arc::new(lifecycle);
 
@@ -195,9 +204,7 @@ fn begin(
         errors,
         foreground: forwarder.is_some(),
     };
-    thread::Builder::new()
-        .name("daemonocle".into())
-        .spawn(move || sentry.watch())
+    thread::spawn("daemonocle", Box::new(move || sentry.watch()))
         .map_err(|error| cannot("start a thread", error))?;
     Ok(lifecycle)
 }

@@ -14,7 +14,8 @@ use crate::startup::{Reply, channel};
 use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::proc;
 use crate::sys::process::{self, Children, Fork, Pid, PidFd, Subreaper};
-use crate::sys::signal::{Arrival, Blocked, Sender, Signal, Signals, stop_self};
+use crate::sys::signal::arrival::{Arrival, Queue, Sender};
+use crate::sys::signal::{Blocked, ChildrenStay, Signal, stop_self};
 
 use super::birth::Place;
 use super::start::{Launch, Subject};
@@ -34,14 +35,15 @@ pub(super) fn run(
     let (starter, newborn) = channel().map_err(|error| cannot("make a channel", error))?;
     let mut handled = FORWARDED.to_vec();
     handled.extend([Signal::TSTP, Signal::CONT, Signal::CHLD]);
-    // What comes between the fork and the handlers waits, instead of killing us or getting lost.
-    let blocked = Blocked::new(&handled).map_err(|error| cannot("block signals", error))?;
+    // Only for as long as the daemon lives: afterwards the caller is what it was before.
+    let _blocked = Blocked::new(&handled).map_err(|error| cannot("block signals", error))?;
+    let children = ChildrenStay::begin().map_err(|error| cannot("handle signals", error))?;
     let subreaper = Subreaper::begin().map_err(|error| cannot("adopt orphans", error))?;
     process::flush_streams();
     let parent = Pid::current();
     let daemon = match process::fork(launch.proof).map_err(|error| cannot("fork", error))? {
         Fork::Child => {
-            drop(starter);
+            drop((starter, children));
             match launch.birth(subject, newborn, Place::Foreground { parent }) {
                 Some(birth) => birth.live(),
                 None => process::exit_now(1),
@@ -50,9 +52,8 @@ pub(super) fn run(
         Fork::Parent(pid) => pid,
     };
     drop(newborn);
-    let signals = Signals::register(&handled).map_err(|error| cannot("handle signals", error));
-    drop(blocked);
-    let watch = Watch::new(&launch.config, launch.pid_file.clone(), starter, None, daemon);
+    let signals = Queue::new(&handled).map_err(|error| cannot("handle signals", error));
+    let watch = Watch::new(&launch.config, starter, None, daemon);
     let mut supervisor = Supervisor {
         launch,
         daemon,
@@ -69,7 +70,7 @@ pub(super) fn run(
         process::kill_child(daemon, Signal::KILL);
         let _ = process::wait(Children::One(daemon));
     }
-    drop(subreaper);
+    drop((subreaper, children));
     outcome
 }
 
@@ -98,9 +99,7 @@ struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    fn run(&mut self, signals: &Signals, events: Events<'_>) -> Result<Outcome, Error> {
-        // Its death may have been signalled before there was a handler.
-        self.bury()?;
+    fn run(&mut self, signals: &Queue, events: Events<'_>) -> Result<Outcome, Error> {
         while self.status.is_none() {
             let deadline = match self.phase {
                 Phase::Settled => self.last_moment,
@@ -136,33 +135,38 @@ impl Supervisor<'_> {
         match (step, self.phase) {
             (Step::SetUp, Phase::SettingUp) => {
                 self.phase = Phase::Running;
-                if !self.watch.awaits_ready() {
-                    // Told before the worker runs, so that its output comes after it.
-                    events(Event::Done);
-                }
+                // Told before the worker runs, so that its output comes after it.
+                events(if self.watch.awaits_ready() { Event::WorkerRuns } else { Event::Done });
                 self.watch.worker_runs();
                 // It fails only if the daemon has died just now.
                 let _ = self.watch.starter.reply(Reply::Go);
             }
             (Step::Ready, Phase::SettingUp | Phase::Running) => {
+                match self.launch.announce(&mut self.watch, self.daemon) {
+                    // Its wait status will tell of its death.
+                    Ok(_) | Err(Failure::Death) => {}
+                    Err(failure) => return self.give_up(failure),
+                }
                 self.phase = Phase::Settled;
                 if self.watch.awaits_ready() {
                     events(Event::Done);
                 }
-                self.launch.announce(&mut self.watch);
             }
             // Its wait status will say it better.
             (Step::Failed(Failure::Death), _) => {}
-            (Step::Failed(failure), Phase::SettingUp | Phase::Running) => {
-                self.phase = Phase::Settled;
-                if matches!(failure, Failure::TimedOut(_)) {
-                    process::kill_child(self.daemon, Signal::TERM);
-                }
-                self.failure = Some(failure);
-                self.last_moment = deadline_in(self.launch.config.settings().stop_timeout);
-            }
+            (Step::Failed(failure), Phase::SettingUp | Phase::Running) => self.give_up(failure),
             (Step::SetUp | Step::Ready | Step::Failed(_) | Step::Nothing, _) => {}
         }
+    }
+
+    /// The start has failed: the daemon is going to end, or is told to.
+    fn give_up(&mut self, failure: Failure) {
+        self.phase = Phase::Settled;
+        if !matches!(failure, Failure::SetUp(..) | Failure::Death) {
+            process::kill_child(self.daemon, Signal::TERM);
+        }
+        self.failure = Some(failure);
+        self.last_moment = deadline_in(self.launch.config.settings().stop_timeout);
     }
 
     /// What the daemon said last may be unread when it is dead.
@@ -178,7 +182,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn on_signal(&mut self, signals: &Signals, events: Events<'_>) -> Result<(), Error> {
+    fn on_signal(&mut self, signals: &Queue, events: Events<'_>) -> Result<(), Error> {
         let Ok(Arrival { signal, sender }) = signals.next() else {
             return Ok(());
         };
@@ -223,7 +227,7 @@ impl Supervisor<'_> {
 
     /// Waits until nobody of the process group is left but us. PID 1 that was asked to end does
     /// not: its own end is theirs.
-    fn wait_for_the_rest(&mut self, signals: &Signals, events: Events<'_>) -> Result<(), Error> {
+    fn wait_for_the_rest(&mut self, signals: &Queue, events: Events<'_>) -> Result<(), Error> {
         if self.is_asked && Pid::current().get() == 1 {
             return Ok(());
         }
@@ -260,16 +264,16 @@ impl Supervisor<'_> {
     fn another_member(&self) -> io::Result<Option<Pid>> {
         let me = Pid::current();
         let group = process::group();
-        let members = proc::group(group)?;
         let is_ours =
             |stat: &proc::Stat| group == me.get() || proc::is_descendant(stat, me).unwrap_or(false);
-        Ok(members
-            .iter()
-            .find(|stat| stat.pid != me && !stat.is_dead() && is_ours(stat))
-            .map(|stat| stat.pid))
+        let is_living =
+            |pid| matches!(proc::stat(pid), Ok(Some(stat)) if !stat.is_dead() && is_ours(&stat));
+        Ok(proc::group(group)?.into_iter().find(|&pid| pid != me && is_living(pid)))
     }
 
     fn conclude(&mut self, events: Events<'_>) -> Result<Outcome, Error> {
+        // The daemon is dead, and its locks are ours now if it died before it was announced.
+        self.launch.pid_file = None;
         if let (Some(location), Some(inode)) = (&self.launch.config.location, self.launch.inode) {
             // After a SIGKILL, or of a daemon that has not the privileges to do it. What stays is
             // in nobody's way.

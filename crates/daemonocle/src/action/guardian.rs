@@ -8,9 +8,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::startup::{Newborn, Report};
-use crate::sys::fd::{read_byte, wait_readable, write_byte};
+use crate::sys::fd::{read_byte, send, wait_readable};
 use crate::sys::process::{self, Children, Fork, Pid, PidFd, SingleThreaded, exit_now};
-use crate::sys::signal::{self, Signal, Signals};
+use crate::sys::signal::arrival::Signals;
+use crate::sys::signal::{self, Signal};
 
 use super::birth::Birth;
 
@@ -21,13 +22,14 @@ pub(super) fn run(birth: Option<Birth>, leash: OwnedFd, proof: SingleThreaded) -
     };
     let fail = |newborn: &Newborn, what: &str, error: std::io::Error| -> ! {
         let text = format!("cannot {what}: {}", crate::error::reason(&error));
-        let _ = newborn.report(&Report::Failed(text));
+        let _ = newborn.report(&Report::Failed(1, text));
         exit_now(1)
     };
     if let Err(error) = process::new_session() {
         fail(&birth.newborn, "make a session", error);
     }
-    // Were SIGCHLD ignored, as a caller may have left it, nobody would learn how the daemon died.
+    // For the daemon, which inherits it, and for us: were SIGCHLD ignored, as a caller may have left
+    // it, nobody would learn how the daemon died.
     if let Err(error) = signal::reset() {
         fail(&birth.newborn, "reset signals", error);
     }
@@ -56,13 +58,14 @@ pub(super) enum Order {
 }
 
 impl Order {
-    pub(super) fn give(self, leash: &OwnedFd) {
+    /// Whether there is a guardian to take it.
+    pub(super) fn give(self, leash: &OwnedFd) -> bool {
         let byte = match self {
             Self::Terminate => b'T',
             Self::Kill => b'K',
         };
         // It fails only when the guardian is dead.
-        let _ = write_byte(leash.as_fd(), byte);
+        send(leash.as_fd(), &[byte]).is_ok()
     }
 }
 

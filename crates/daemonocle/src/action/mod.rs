@@ -24,8 +24,8 @@ use crate::sys::signal::Signal;
 pub(crate) use birth::Hooks;
 pub(crate) use restart::restart;
 pub(crate) use start::{Subject, start};
-pub use status::Status;
-pub(crate) use status::status;
+pub use status::{Details, DetailsIter, Field, Status, UnknownField, Value};
+pub(crate) use status::{details, status};
 pub(crate) use stop::stop;
 
 /// How to start.
@@ -110,6 +110,8 @@ pub enum Outcome {
 pub(crate) enum Event<'a> {
     /// This begins now.
     Begin(Verb),
+    /// The worker runs, and may write to the same terminal; how it went is not known yet.
+    WorkerRuns,
     /// What was begun is done.
     Done,
     /// What was begun has failed, and something else comes next.

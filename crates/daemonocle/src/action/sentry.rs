@@ -12,7 +12,8 @@ use crate::shutdown::{End, Lifecycle};
 use crate::startup::{Newborn, Reply, Report};
 use crate::sys::fd::{Stream, read_available, redirect, wait_readable};
 use crate::sys::hooks::forget_in_forked_children;
-use crate::sys::signal::Signals;
+use crate::sys::signal::Signal;
+use crate::sys::signal::arrival::{Arrival, Sender, Signals};
 
 /// The daemon's connection to the command `start`, for as long as there is one.
 pub(super) struct Link {
@@ -84,9 +85,9 @@ impl Sentry {
     /// Serves until the process ends.
     pub(super) fn watch(mut self) {
         let mut newborn = self.link.newborn();
-        let mut draining = false;
+        let mut is_accepted = false;
         loop {
-            let errors = self.errors.as_ref().filter(|_| draining).map(|(read, _)| read.as_fd());
+            let errors = self.errors.as_ref().filter(|_| is_accepted).map(|(read, _)| read.as_fd());
             let talk = newborn.as_ref().map(|newborn| newborn.as_fd());
             let ready = wait_readable([Some(self.signals.as_fd()), talk, errors], None);
             let Ok([signal, talk, errors]) = ready else {
@@ -96,6 +97,10 @@ impl Sentry {
             };
             if signal {
                 match self.signals.next() {
+                    // Without a terminal, the kernel sends HUP only when the guardian leaves while
+                    // somebody of the daemon's group is stopped (setpgid(2)). Nobody meant it.
+                    Ok(Arrival { signal: Signal::HUP, sender: Sender::Kernel })
+                        if !self.foreground => {}
                     Ok(arrival) => self.lifecycle.on_signal(arrival),
                     // The worker has closed descriptors that are not its own, the locks among them.
                     Err(_) => {
@@ -110,7 +115,7 @@ impl Sentry {
                         if let Some(pid_file) = &self.pid_file {
                             pid_file.end_startup();
                         }
-                        draining = true;
+                        is_accepted = true;
                         self.silence();
                         if !self.foreground {
                             newborn = None;
@@ -120,8 +125,11 @@ impl Sentry {
                     // The command `start` was killed, or gave up: there must be no daemon then.
                     Ok(None) | Err(_) => {
                         newborn = None;
-                        let end = End::of_message("the command that was starting it has ended");
-                        self.lifecycle.finish_elsewhere(end);
+                        let why = match is_accepted {
+                            false => "its start was given up",
+                            true => "its parent in the foreground has ended",
+                        };
+                        self.lifecycle.finish_elsewhere(End::of_message(why));
                     }
                 }
             }

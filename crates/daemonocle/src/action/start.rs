@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Config, Detach, Settings};
 use crate::error::{Error, Kind};
-use crate::pid_file::{Claim, PidFile};
+use crate::pid_file::{self, Claim, Origin, PidFile};
 use crate::startup::{Newborn, Reply, channel};
-use crate::sys::fd::{dev_null, ensure_standard_streams, is_socket, pipe};
+use crate::sys::fd::{dev_null, ensure_standard_streams, is_socket, pipe, socket_pair};
 use crate::sys::fs::Inode;
 use crate::sys::proc;
 use crate::sys::process::{self, Children, Fork, Pid, SingleThreaded};
 use crate::worker::Worker;
 
 use super::birth::{Birth, ErrorPipe, Hooks, Place};
-use super::watch::Watch;
+use super::watch::{Failure, Watch};
 use super::{Event, Events, Outcome, Start, Verb, foreground, guardian};
 
 /// What is started: only the new process takes the worker and the hooks out, so that the caller
@@ -150,7 +150,7 @@ impl Launch {
             }
         };
         // Open for as long as this start goes on; its end tells the guardian to leave.
-        let (leash, hold) = pipe().map_err(|error| cannot("make a pipe", error))?;
+        let (leash, hold) = socket_pair().map_err(|error| cannot("make a channel", error))?;
 
         process::flush_streams();
         let guardian = match process::fork(self.proof).map_err(|error| cannot("fork", error))? {
@@ -163,18 +163,23 @@ impl Launch {
         };
         drop((newborn, leash));
         let errors = errors.map(|pipe| pipe.read);
-        let mut watch = Watch::new(&self.config, self.pid_file.clone(), starter, errors, guardian);
-        let result = watch.until_certain();
-        match result {
-            Ok(_) => self.announce(&mut watch),
-            Err(_) => watch.put_down(|order| order.give(&hold)),
+        let mut watch = Watch::new(&self.config, starter, errors, guardian);
+        match watch.until_certain().and_then(|pid| self.announce(&mut watch, pid)) {
+            Ok(pid) => {
+                // The guardian's end is all that is waited for. The rest is done meanwhile.
+                drop(hold);
+                drop(watch);
+                events(Event::Done);
+                bury(guardian);
+                Ok(Outcome::Started { pid })
+            }
+            Err(failure) => {
+                watch.put_down(|order| order.give(&hold));
+                drop(hold);
+                bury(guardian);
+                Err(watch.explain(failure, None))
+            }
         }
-        drop(hold);
-        // Once it is gone the daemon belongs to PID 1, as everybody expects of it.
-        let _ = process::wait(Children::One(guardian));
-        let pid = result.map_err(|failure| watch.explain(failure, None))?;
-        events(Event::Done);
-        Ok(Outcome::Started { pid })
     }
 
     pub(super) fn birth(
@@ -196,18 +201,39 @@ impl Launch {
         })
     }
 
-    /// The start has succeeded: leaves the PID file to the daemon, and tells it so.
-    pub(super) fn announce(&mut self, watch: &mut Watch) {
-        watch.pid_file = None;
+    /// The start has succeeded: makes sure that others will find the daemon, leaves the PID file to
+    /// it, and tells it so.
+    pub(super) fn announce(&mut self, watch: &mut Watch, daemon: Pid) -> Result<Pid, Failure> {
+        match self.pid_file.as_ref().map(|pid_file| pid_file.is_held_by(daemon)) {
+            None | Some(Ok(true)) => {}
+            Some(Ok(false)) if proc::is_dying(daemon) => return Err(Failure::Death),
+            Some(Ok(false)) => return Err(Failure::Lost),
+            Some(Err(error)) => return Err(Failure::System("examine the PID file", error)),
+        }
+        // Before the answer, upon which nobody but the daemon must have it.
         self.pid_file = None;
-        // It fails only if the daemon has died just now.
-        let _ = watch.starter.reply(Reply::Accepted);
+        match watch.starter.reply(Reply::Accepted) {
+            Ok(()) => Ok(daemon),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Death),
+            Err(error) => Err(Failure::System("tell the daemon", error)),
+        }
     }
 
     fn clear_away(&self) {
-        if let Some(pid_file) = &self.pid_file {
-            // The error to be told is why the start failed; a PID file that stays blocks nobody.
-            let _ = pid_file.remove();
+        // The error to be told is why the start failed; a PID file that stays blocks nobody.
+        match (&self.pid_file, &self.config.location, self.inode) {
+            (Some(pid_file), ..) => drop(pid_file.remove()),
+            (None, Some(location), Some(inode)) => {
+                drop(pid_file::sweep(location, Origin::Daemon(inode)));
+            }
+            _ => {}
         }
     }
+}
+
+/// Waits for the guardian's end. Once it is gone the daemon belongs to PID 1, as everybody expects
+/// of it.
+fn bury(guardian: Pid) {
+    // It fails only if somebody else has buried it.
+    let _ = process::wait(Children::One(guardian));
 }

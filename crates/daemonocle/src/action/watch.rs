@@ -7,12 +7,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Startup};
 use crate::error::{Error, Kind};
-use crate::pid_file::PidFile;
 use crate::startup::{Report, Starter};
 use crate::sys::fd::{deadline_in, read_available, wait_readable};
 use crate::sys::process::{Pid, PidFd};
@@ -22,15 +20,17 @@ use super::guardian::Order;
 
 /// Watches a new daemon come up.
 pub(super) struct Watch {
-    pub(super) pid_file: Option<Arc<PidFile>>,
     is_set_up: bool,
     pub(super) starter: Starter,
     startup: Startup,
+    start_timeout: Duration,
     /// How long a daemon that was told to end may take.
     patience: Duration,
     errors: Option<OwnedFd>,
     /// What the daemon has written to standard error: the last 64 KiB.
     output: Vec<u8>,
+    /// Whether it had written more before that.
+    is_cut: bool,
     /// Our own child: the guardian of a daemon, or in the foreground the daemon.
     child: Option<PidFd>,
     daemon: Option<Pid>,
@@ -47,11 +47,15 @@ pub(super) struct Watch {
 /// Why a start has failed.
 pub(super) enum Failure {
     /// A step of the set-up did, with this error.
-    SetUp(String),
+    SetUp(u8, String),
     /// The daemon has died.
     Death,
+    /// It lives, and no longer has its PID file.
+    Lost,
     /// It was not ready in time.
     TimedOut(Duration),
+    /// Not even its set-up was over in time.
+    NotSetUp(Duration),
     /// Something is wrong on our side.
     System(&'static str, io::Error),
 }
@@ -67,7 +71,6 @@ pub(super) enum Step {
 impl Watch {
     pub(super) fn new(
         config: &Config,
-        pid_file: Option<Arc<PidFile>>,
         starter: Starter,
         errors: Option<OwnedFd>,
         child: Pid,
@@ -76,16 +79,17 @@ impl Watch {
         let deadline = match settings.startup {
             Startup::Ready(limit) => deadline_in(limit),
             // The second begins with the worker; a set-up that hangs must have an end too.
-            Startup::Alive(_) => deadline_in(config.patience()),
+            Startup::Alive(_) => deadline_in(settings.start_timeout),
         };
         Self {
-            pid_file,
             is_set_up: false,
             starter,
             startup: settings.startup,
+            start_timeout: settings.start_timeout,
             patience: settings.stop_timeout,
             errors,
             output: Vec::new(),
+            is_cut: false,
             // Our own child, not yet waited for: the number is his. Where there are no pidfds,
             // the end of the channel tells of a death.
             child: PidFd::open(child).ok(),
@@ -175,9 +179,7 @@ impl Watch {
     pub(super) fn on_deadline(&self) -> Step {
         match self.startup {
             Startup::Alive(_) if self.is_set_up => Step::Ready,
-            Startup::Alive(limit) => {
-                Step::Failed(Failure::TimedOut(limit.saturating_add(self.patience)))
-            }
+            Startup::Alive(_) => Step::Failed(Failure::NotSetUp(self.start_timeout)),
             Startup::Ready(limit) => Step::Failed(Failure::TimedOut(limit)),
         }
     }
@@ -190,16 +192,9 @@ impl Watch {
                 self.daemon = Some(pid);
                 Step::Nothing
             }
-            Some(Report::SetUp) => {
-                match self.pid_file.as_ref().map_or(Ok(()), |file| file.publish()) {
-                    Ok(()) => Step::SetUp,
-                    Err(error) => {
-                        Step::Failed(Failure::System("set the mode of the PID file", error))
-                    }
-                }
-            }
+            Some(Report::SetUp) => Step::SetUp,
             Some(Report::Ready) => Step::Ready,
-            Some(Report::Failed(why)) => Step::Failed(Failure::SetUp(why)),
+            Some(Report::Failed(code, why)) => Step::Failed(Failure::SetUp(code, why)),
             Some(Report::Ending(code, words)) => {
                 self.ending = Some((code, words));
                 Step::Failed(Failure::Death)
@@ -233,21 +228,19 @@ impl Watch {
         self.output.extend_from_slice(&buffer[..count]);
         if self.output.len() > MOST {
             self.output.drain(..self.output.len() - MOST);
+            self.is_cut = true;
         }
         count > 0
     }
 
     /// Sees to it that nothing is left of a daemon whose start has failed.
-    pub(super) fn put_down(&mut self, order: impl Fn(Order)) {
+    pub(super) fn put_down(&mut self, order: impl Fn(Order) -> bool) {
         /// Ample for a process that was killed to be gone.
         const DYING: Duration = Duration::from_secs(5);
-        if self.child.is_none() {
-            // Without a guardian to order about: the end of the channel ends the daemon.
-            self.starter.hang_up();
-        }
         if !self.is_over() {
-            if self.ending.is_none() {
-                order(Order::Terminate);
+            if self.ending.is_none() && !order(Order::Terminate) {
+                // Without a guardian to order about: the end of the channel ends the daemon.
+                self.starter.hang_up();
             }
             self.wait_for_death(deadline_in(self.patience));
         }
@@ -291,17 +284,41 @@ impl Watch {
     /// The error to tell.
     pub(super) fn explain(&mut self, failure: Failure, died: Option<ExitStatus>) -> Error {
         let error = match failure {
-            Failure::SetUp(why) => Error::new(Kind::Start, why),
+            Failure::SetUp(code, why) => Error::new(Kind::Start, why).with_exit_code(code.max(1)),
             Failure::Death => self.death(died.or(self.died)),
+            Failure::Lost => Error::new(
+                Kind::Start,
+                "the worker does not have its PID file any more: it has replaced itself by another \
+                 program (exec), or closed descriptors that are not its own",
+            ),
             // It had ended by itself before, and only its hook took too long.
             Failure::TimedOut(_) if self.last_words().is_some() => self.death(died.or(self.died)),
             Failure::TimedOut(limit) => Error::new(
                 Kind::TimedOut,
-                format!("Timed out: the daemon was not ready within {limit:?}"),
+                format!("Timed out: the daemon was not ready within {}", in_words(limit)),
+            ),
+            Failure::NotSetUp(limit) => Error::new(
+                Kind::TimedOut,
+                format!(
+                    "Timed out: the start hook and what comes before it took longer than {} \
+                     (the definition's start_timeout)",
+                    in_words(limit)
+                ),
             ),
             Failure::System(what, error) => Error::system(format!("cannot {what}"), error),
         };
-        error.with_output(std::mem::take(&mut self.output))
+        error.with_output(self.take_output())
+    }
+
+    fn take_output(&mut self) -> Vec<u8> {
+        const MARK: &[u8] = b"[earlier output is left out]\n";
+        let output = std::mem::take(&mut self.output);
+        if !self.is_cut {
+            return output;
+        }
+        // From the first whole line on, where there is one.
+        let start = output.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        [MARK, &output[start..]].concat()
     }
 
     /// A death while starting, as an error.
@@ -336,5 +353,13 @@ impl Watch {
         }
         // A daemon that is gone has not been started, whatever its exit code says.
         Error::new(Kind::Start, message).with_exit_code(code.max(1))
+    }
+}
+
+/// As in `30s` or `1500ms`.
+fn in_words(time: Duration) -> String {
+    match time.subsec_nanos() {
+        0 => format!("{}s", time.as_secs()),
+        _ => format!("{}ms", time.as_millis()),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
-use crate::action::{Start, Stop};
+use crate::action::{Field, Start, Stop, UnknownField};
 
 /// The actions as subcommands: a program of its own, or flattened into a larger one.
 ///
@@ -25,7 +25,7 @@ use crate::action::{Start, Stop};
 /// }
 ///
 /// let command = Command::try_parse_from(["example", "status", "--json"])?;
-/// assert!(matches!(command, Command::Daemon(Action::Status { format: Format::Json })));
+/// assert!(matches!(command, Command::Daemon(Action::Status { format: Format::Json, .. })));
 /// # Ok::<(), clap::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub enum Action<O = NoOptions> {
     Status {
         /// In what form.
         format: Format,
+        /// What to tell, in this order; nothing here: what [`Status`](crate::Status) has.
+        fields: Vec<Field>,
     },
 }
 
@@ -65,6 +67,9 @@ pub enum Action<O = NoOptions> {
 /// `example -- not running`. JSON, in one line:
 /// `{"cpu_percent": 0.0, "memory_percent": 0.005, "name": "example", "pid": 1234, "status": "sleeping", "uptime": 1.23}`
 /// with the uptime in seconds, or `{"name": "example", "status": "dead"}`.
+///
+/// With fields: `example -- pid: 1234, uptime: 1m, uids: [0, 0, 0]`, and
+/// `{"pid": 1234, "uids": [0, 0, 0], "uptime": 61.23}`.
 ///
 /// ```
 /// use daemonocle::cli::Format;
@@ -118,10 +123,7 @@ impl<O: Args> Subcommand for Action<O> {
                     O::augment_args(command.arg(timeout()).arg(force()).arg(debug()))
                 }),
             )
-            .subcommand(
-                status
-                    .defer(|command| command.arg(flag("json", "Show the status in JSON format."))),
-            )
+            .subcommand(status.defer(|command| command.arg(json()).arg(fields())))
     }
 
     fn augment_subcommands_for_update(command: Command) -> Command {
@@ -146,8 +148,9 @@ impl<O: Args> FromArgMatches for Action<O> {
                 options: O::from_arg_matches(matches)?,
             }),
             Some(("status", matches)) => {
-                let format = if matches.get_flag("json") { Format::Json } else { Format::Text };
-                Ok(Self::Status { format })
+                let format = if matches.get_flag(JSON) { Format::Json } else { Format::Text };
+                let fields = matches.get_many::<Vec<Field>>(FIELDS).unwrap_or_default();
+                Ok(Self::Status { format, fields: fields.flatten().copied().collect() })
             }
             _ => Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand)),
         }
@@ -159,38 +162,78 @@ impl<O: Args> FromArgMatches for Action<O> {
     }
 }
 
-fn flag(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+/// Our own names for our options, which no option of a worker can have.
+const DEBUG: &str = "daemonocle::debug";
+const FIELDS: &str = "daemonocle::fields";
+const FORCE: &str = "daemonocle::force";
+const JSON: &str = "daemonocle::json";
+const TIMEOUT: &str = "daemonocle::timeout";
+
+/// An option of the worker's that cannot be told from one of ours: `start` and `restart` have both.
+pub(super) fn collision<O: Args>() -> Option<String> {
+    let worker = O::augment_args(Command::new("worker"));
+    let is_called = |arg: &Arg, name: &str| {
+        arg.get_long() == Some(name)
+            || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
+    };
+    let ours = ["debug", "force", "help", "timeout"];
+    let is_taken = |name: &&str| worker.get_arguments().any(|arg| is_called(arg, name));
+    ours.into_iter().find(is_taken).map(str::to_owned)
+}
+
+fn flag(name: &'static str, long: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(long).action(ArgAction::SetTrue).help(help)
 }
 
 fn debug() -> Arg {
-    flag("debug", "Do NOT detach and run in the background.")
+    flag(DEBUG, "debug", "Do NOT detach and run in the background.")
 }
 
 fn force() -> Arg {
-    flag("force", "Kill the daemon forcefully after the timeout.")
+    flag(FORCE, "force", "Kill the daemon forcefully after the timeout.")
 }
 
 fn timeout() -> Arg {
-    Arg::new("timeout").long("timeout").value_name("SECONDS").value_parser(seconds).allow_negative_numbers(true).help(
+    Arg::new(TIMEOUT).long("timeout").value_name("SECONDS").value_parser(seconds).allow_negative_numbers(true).help(
         "Number of seconds to wait for the daemon to stop. Overrides \"stop_timeout\" from daemon \
          definition.",
     )
+}
+
+fn json() -> Arg {
+    flag(JSON, "json", "Show the status in JSON format.")
+}
+
+fn fields() -> Arg {
+    Arg::new(FIELDS)
+        .long("fields")
+        .value_name("FIELDS")
+        .action(ArgAction::Append)
+        .value_parser(field_list)
+        .help("Comma-separated list of process info fields to display.")
+}
+
+/// Names, separated by commas. An empty list is none, as in the original: scripts may have it.
+fn field_list(text: &str) -> Result<Vec<Field>, UnknownField> {
+    match text.trim() {
+        "" => Ok(Vec::new()),
+        list => list.split(',').map(|name| name.trim().parse()).collect(),
+    }
 }
 
 /// A number of seconds, fractions allowed.
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "it is not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds)
-        .map_err(|_| "a number of seconds is neither negative nor endless".to_owned())
+        .map_err(|_| "it is not a number of seconds from 0 on, with an end".to_owned())
 }
 
 fn start(matches: &ArgMatches) -> Start {
-    Start { foreground: matches.get_flag("debug") }
+    Start { foreground: matches.get_flag(DEBUG) }
 }
 
 fn stop(matches: &ArgMatches) -> Stop {
-    Stop { timeout: matches.get_one("timeout").copied(), force: matches.get_flag("force") }
+    Stop { timeout: matches.get_one(TIMEOUT).copied(), force: matches.get_flag(FORCE) }
 }
 
 #[cfg(test)]
@@ -203,6 +246,39 @@ mod tests {
         assert_eq!(seconds("0"), Ok(Duration::ZERO));
         for bad in ["", "x", "-1", "inf", "NaN", "1s", "1e300"] {
             assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_option_of_the_worker_that_is_ours_is_found() {
+        #[derive(clap::Args)]
+        struct Fine {
+            /// Of another name, with the identity of one of ours.
+            #[arg(long = "wait")]
+            timeout: u64,
+        }
+        #[derive(clap::Args)]
+        struct Bad {
+            /// Ours is a time, too.
+            #[arg(long, alias = "timeout")]
+            wait: u64,
+        }
+        assert_eq!(collision::<NoOptions>(), None);
+        assert_eq!(collision::<Fine>(), None);
+        assert_eq!(collision::<Bad>(), Some("timeout".to_owned()));
+        Action::<Fine>::augment_subcommands(Command::new("x")).debug_assert();
+    }
+
+    #[test]
+    fn fields_are_separated_by_commas() {
+        assert_eq!(field_list("pid"), Ok(vec![Field::Pid]));
+        assert_eq!(
+            field_list(" uptime, pid,pid "),
+            Ok(vec![Field::Uptime, Field::Pid, Field::Pid])
+        );
+        assert_eq!(field_list(" "), Ok(Vec::new()));
+        for bad in [",", "pid,", "pid status", "Pid"] {
+            assert!(field_list(bad).is_err(), "{bad}");
         }
     }
 

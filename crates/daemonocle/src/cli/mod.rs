@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod json;
 mod render;
 mod run;
 

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::action::{Event, Status, Verb};
+use crate::action::{Details, Event, Field, Status, Value, Verb};
 use crate::error::{Error, reason};
+
+use super::json;
 
 const GREEN: Style = AnsiColor::Green.on_default();
 const RED: Style = AnsiColor::Red.on_default();
@@ -19,13 +21,15 @@ const YELLOW: Style = AnsiColor::Yellow.on_default();
 /// pipe) changes nothing about the action.
 pub(super) struct Teller {
     name: String,
-    /// `Starting foo ... ` has been written, and not how it went.
-    is_open: bool,
+    /// `Starting` of a line `Starting foo ...` that does not say yet how it went.
+    begun: Option<&'static str>,
+    /// Whether that line had to be ended, for somebody else's output.
+    is_interrupted: bool,
 }
 
 impl Teller {
     pub(super) fn new(name: &str) -> Self {
-        Self { name: one_line(name), is_open: false }
+        Self { name: one_line(name), begun: None, is_interrupted: false }
     }
 
     pub(super) fn event(&mut self, event: Event<'_>) {
@@ -36,8 +40,12 @@ impl Teller {
                     Verb::Stop => "Stopping",
                     Verb::Kill => "Killing",
                 };
-                let _ = out(&format!("{verb} {} ... ", self.name));
-                self.is_open = true;
+                self.begun = Some(verb);
+                let _ = out(&self.beginning(verb));
+            }
+            Event::WorkerRuns => {
+                self.is_interrupted = true;
+                let _ = out("\n");
             }
             Event::Done => self.close("OK", GREEN),
             Event::Failed(error) => self.error(error),
@@ -48,6 +56,10 @@ impl Teller {
             }
             Event::AllGone => drop(out("All children are gone. Parent is exiting...\n")),
         }
+    }
+
+    fn beginning(&self, verb: &str) -> String {
+        format!("{verb} {} ...", self.name)
     }
 
     /// How the action failed.
@@ -65,8 +77,12 @@ impl Teller {
     }
 
     fn close(&mut self, word: &str, style: Style) {
-        if std::mem::take(&mut self.is_open) {
-            let _ = out(&format!("{style}{word}{style:#}\n"));
+        if let Some(verb) = self.begun.take() {
+            let again = match std::mem::take(&mut self.is_interrupted) {
+                true => self.beginning(verb),
+                false => String::new(),
+            };
+            let _ = out(&format!("{again} {style}{word}{style:#}\n"));
         }
     }
 }
@@ -98,55 +114,46 @@ fn err(label: &str, text: &str, style: Style) {
     let _ = stderr.write_all(format!("{style}{label}: {text}{style:#}\n").as_bytes());
 }
 
+/// That there is no status, as a line to read.
+pub(super) fn not_running(name: &str) -> String {
+    format!("{name} -- not running\n")
+}
+
 /// The status as a line to read.
-pub(super) fn text(name: &str, status: Option<&Status>) -> String {
-    match status {
-        None => format!("{name} -- not running\n"),
-        Some(Status { pid, state, uptime, cpu_percent, memory_percent, .. }) => format!(
-            "{name} -- pid: {pid}, status: {state}, uptime: {}, \
-             %cpu: {cpu_percent:.1}, %mem: {memory_percent:.1}\n",
-            elapsed(*uptime),
-        ),
-    }
+pub(super) fn status(name: &str, status: &Status) -> String {
+    let Status { pid, state, uptime, cpu_percent, memory_percent, .. } = status;
+    format!(
+        "{name} -- pid: {pid}, status: {state}, uptime: {}, \
+         %cpu: {cpu_percent:.1}, %mem: {memory_percent:.1}\n",
+        elapsed(*uptime),
+    )
 }
 
-/// The status as a line of JSON: the keys sorted, a space after every `:` and `,`.
-pub(super) fn json(name: &str, status: Option<&Status>) -> String {
-    let name = quoted(name);
-    match status {
-        None => format!("{{\"name\": {name}, \"status\": \"dead\"}}\n"),
-        Some(Status { pid, state, uptime, cpu_percent, memory_percent, .. }) => {
-            let number = |value: f64| format!("{:?}", (value * 1000.0).round() / 1000.0);
-            format!(
-                "{{\"cpu_percent\": {}, \"memory_percent\": {}, \"name\": {name}, \"pid\": {pid}, \
-                 \"status\": \"{state}\", \"uptime\": {}}}\n",
-                number(*cpu_percent),
-                number(*memory_percent),
-                number(uptime.as_secs_f64()),
-            )
-        }
+/// Fields as a line to read, in the order in which they were asked for.
+pub(super) fn details(name: &str, fields: &[Field], details: &Details) -> String {
+    let mut line = format!("{name} --");
+    for (index, &field) in fields.iter().enumerate() {
+        let value = details.get(field).map(|value| readable(field, value)).unwrap_or_default();
+        let comma = if index == 0 { "" } else { "," };
+        // Writing to a string cannot fail.
+        let _ = write!(line, "{comma} {field}: {value}");
     }
+    line.push('\n');
+    line
 }
 
-/// A JSON string, RFC 8259; in ASCII, as the original writes it.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    let mut units = [0; 2];
-    for character in text.chars() {
-        match character {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            ' '..='~' => quoted.push(character),
-            _ => {
-                for unit in character.encode_utf16(&mut units) {
-                    // Writing to a string cannot fail.
-                    let _ = write!(quoted, "\\u{unit:04x}");
-                }
-            }
+/// As the line of the status has it where that has it; lists and maps as JSON.
+fn readable(field: Field, value: &Value) -> String {
+    match (field, value) {
+        (Field::Uptime, Value::Float(seconds)) => {
+            elapsed(Duration::try_from_secs_f64(*seconds).unwrap_or_default())
         }
+        (Field::CpuPercent | Field::MemoryPercent, Value::Float(percent)) => {
+            format!("{percent:.1}")
+        }
+        (_, Value::Text(text)) => one_line(text),
+        _ => json::value(value),
     }
-    quoted.push('"');
-    quoted
 }
 
 /// A time in days, hours and minutes, rounded: `11d 13h 47m`, `13h 0m`, `0m`.
@@ -173,10 +180,5 @@ mod tests {
         assert_eq!(told(3600), "1h 0m");
         assert_eq!(told(86400), "1d 0h 0m");
         assert_eq!(told(999_999), "11d 13h 47m");
-    }
-
-    #[test]
-    fn names_are_quoted_as_json() {
-        assert_eq!(quoted("a\"b\\c\u{e9}\u{1f600}"), r#""a\"b\\c\u00e9\ud83d\ude00""#);
     }
 }

@@ -7,14 +7,15 @@ use std::process::{ExitCode, ExitStatus};
 
 use clap::{Args, Command, FromArgMatches, Subcommand};
 
-use crate::action::Outcome;
+use crate::action::{Field, Outcome};
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::error::{Error, Result};
 use crate::sys::process::forbid_core_dumps;
 use crate::sys::signal::{Signal, die_by};
 
-use super::args::{Action, Format, NoOptions};
+use super::args::{Action, Format, NoOptions, collision};
+use super::json;
 use super::render::{self, Teller};
 
 /// The exit code for wrong arguments, as clap and most shells have it.
@@ -41,7 +42,7 @@ impl Daemon {
     }
 
     /// As [`run`](Self::run), with options of the worker's own, which `start` and `restart`
-    /// accept: any `clap::Args`.
+    /// accept: any `clap::Args`, except that `--debug`, `--force` and `--timeout` are taken.
     ///
     /// ```no_run
     /// #[derive(clap::Args)]
@@ -169,8 +170,11 @@ impl Daemon {
             Action::Restart { stop, start, .. } => {
                 self.restart_telling(&stop, &start, &mut |event| teller.event(event))
             }
-            Action::Status { format } => {
+            Action::Status { format, fields } if fields.is_empty() => {
                 return self.show_status(format, &mut teller);
+            }
+            Action::Status { format, fields } => {
+                return self.show_fields(format, &fields, &mut teller);
             }
         };
         match result {
@@ -186,21 +190,35 @@ impl Daemon {
             Err(error) => return failed(&error, teller),
         };
         let name = &self.settings().name;
-        let written = render::out(&match format {
-            Format::Text => render::text(name, status.as_ref()),
-            Format::Json => render::json(name, status.as_ref()),
-        });
-        if let Err(error) = written {
-            render::unwritten(&error);
-            return ExitCode::FAILURE;
-        }
-        match status {
-            Some(_) => ExitCode::SUCCESS,
-            None => ExitCode::FAILURE,
-        }
+        let text = match (&status, format) {
+            (Some(status), Format::Text) => render::status(name, status),
+            (Some(status), Format::Json) => json::status(name, status),
+            (None, format) => not_running(name, format),
+        };
+        answer(&text, status.is_some())
+    }
+
+    fn show_fields(&self, format: Format, fields: &[Field], teller: &mut Teller) -> ExitCode {
+        let details = match self.status_of_telling(fields, &mut |event| teller.event(event)) {
+            Ok(details) => details,
+            Err(error) => return failed(&error, teller),
+        };
+        let name = &self.settings().name;
+        let text = match (&details, format) {
+            (Some(details), Format::Text) => render::details(name, fields, details),
+            (Some(details), Format::Json) => json::details(details),
+            (None, format) => not_running(name, format),
+        };
+        answer(&text, details.is_some())
     }
 
     fn parse<O: Args>(&self) -> Result<Action<O>, ExitCode> {
+        if let Some(option) = collision::<O>() {
+            let message =
+                format!("the worker's option --{option} is one of start or restart: rename it");
+            Teller::new(&self.settings().name).error(&Error::definition(message));
+            return Err(ExitCode::FAILURE);
+        }
         let mut command = Command::new(self.settings().name.clone())
             .subcommand_required(true)
             .arg_required_else_help(true);
@@ -233,9 +251,25 @@ impl<O> Action<O> {
                 (Action::Restart { stop, start, options: none }, Some(options))
             }
             Self::Stop { how } => (Action::Stop { how }, None),
-            Self::Status { format } => (Action::Status { format }, None),
+            Self::Status { format, fields } => (Action::Status { format, fields }, None),
         }
     }
+}
+
+fn not_running(name: &str, format: Format) -> String {
+    match format {
+        Format::Text => render::not_running(name),
+        Format::Json => json::not_running(name),
+    }
+}
+
+/// Shows whether a daemon is running.
+fn answer(text: &str, is_running: bool) -> ExitCode {
+    if let Err(error) = render::out(text) {
+        render::unwritten(&error);
+        return ExitCode::FAILURE;
+    }
+    if is_running { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn failed(error: &Error, teller: &mut Teller) -> ExitCode {

@@ -3,16 +3,15 @@
 #![forbid(unsafe_code)]
 
 mod actions;
+mod callbacks;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::action::{Hooks, Subject};
 use crate::config::{Detach, Settings, Startup};
-use crate::context::Context;
-use crate::error::Result;
-use crate::shutdown::End;
+use crate::layout::Layout;
 use crate::sys::signal::Signal;
 
 /// The definition of a daemon, and what can be done with it.
@@ -101,6 +100,22 @@ impl Daemon {
     #[must_use]
     pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.pid_file = Some(path.into());
+        self
+    }
+
+    /// Where the PID file and the output files go unless they are named: see [`Layout`]. Default: no
+    /// files but those that are named.
+    ///
+    /// ```
+    /// use daemonocle::{Daemon, Layout};
+    /// let config = Daemon::new("example").layout(Layout::prefix("/opt")).check()?;
+    /// let path = std::path::Path::new("/var/opt/example/run/example.pid");
+    /// assert_eq!(config.pid_file(), Some(path));
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
+    #[must_use]
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.settings.layout = Some(layout);
         self
     }
 
@@ -277,7 +292,27 @@ impl Daemon {
         self
     }
 
-    /// Makes [`Context::ready`] mandatory: a worker that has not called it within this time, set-up
+    /// How long everything before the worker may take, the start hook above all, where no
+    /// [`ready_timeout`](Self::ready_timeout) bounds the whole start; then it has failed. Default: 90
+    /// seconds.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// use std::time::Duration;
+    /// let daemon = Daemon::new("example").start_timeout(Duration::from_secs(600)).on_start(|| {
+    ///     // A migration of the database, say.
+    ///     Ok(())
+    /// });
+    /// # daemon.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
+    #[must_use]
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.start_timeout = timeout;
+        self
+    }
+
+    /// Makes [`Context::ready`](crate::Context::ready) mandatory: a worker that has not called it within this time, set-up
     /// included, is ended, and the start has failed. Default: alive for one second is enough.
     ///
     /// ```
@@ -312,88 +347,6 @@ impl Daemon {
     pub fn end_on(mut self, signals: &[Signal]) -> Self {
         self.settings.end_on = signals.to_vec();
         self
-    }
-
-    /// Called in the daemon just before the worker, as its user and with all privileges gone; an error
-    /// makes the start fail, as `start hook: …`. Default: nothing.
-    ///
-    /// ```
-    /// use daemonocle::Daemon;
-    /// let daemon = Daemon::new("example").on_start(|| {
-    ///     std::fs::create_dir_all("/tmp/example")?;
-    ///     Ok(())
-    /// });
-    /// # daemon.check()?;
-    /// # Ok::<(), daemonocle::Error>(())
-    /// ```
-    #[must_use]
-    pub fn on_start(self, hook: impl FnOnce() -> Result + Send + 'static) -> Self {
-        self.hooks().start = Some(Box::new(hook));
-        self
-    }
-
-    /// Called once when the daemon ends in any way that can be caught, with the reason. Default: nothing.
-    ///
-    /// It may run in another thread than the worker. A panic in it is printed and changes nothing else. A
-    /// start that failed before the worker ran does not call it.
-    ///
-    /// ```
-    /// use daemonocle::Daemon;
-    /// let daemon = Daemon::new("example").on_shutdown(|end| {
-    ///     println!("{end}"); // "Terminated by SIGTERM (15)"
-    /// });
-    /// # daemon.check()?;
-    /// # Ok::<(), daemonocle::Error>(())
-    /// ```
-    #[must_use]
-    pub fn on_shutdown(self, hook: impl FnOnce(&End) + Send + 'static) -> Self {
-        self.hooks().shutdown = Some(Box::new(hook));
-        self
-    }
-
-    /// What the daemon does; for those who do not call `run`, which sets it too. The process that
-    /// becomes the daemon takes it; the one that called [`start`](Self::start) has it still.
-    ///
-    /// ```
-    /// use daemonocle::Daemon;
-    /// let daemon = Daemon::new("example").worker(|ctx| {
-    ///     ctx.shutdown().wait();
-    ///     Ok(())
-    /// });
-    /// # daemon.check()?;
-    /// # Ok::<(), daemonocle::Error>(())
-    /// ```
-    #[must_use]
-    pub fn worker(self, worker: impl FnOnce(&Context) -> Result + Send + 'static) -> Self {
-        *self.subject.worker.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Box::new(worker));
-        self
-    }
-
-    /// What the daemon does, asynchronously: a tokio runtime with all its threads is made in the daemon,
-    /// and what still runs in it is dropped when the worker returns.
-    ///
-    /// ```
-    /// use daemonocle::Daemon;
-    /// let daemon = Daemon::new("example").async_worker(async |ctx| {
-    ///     ctx.ready();
-    ///     ctx.shutdown().requested().await;
-    ///     Ok(())
-    /// });
-    /// # daemon.check()?;
-    /// # Ok::<(), daemonocle::Error>(())
-    /// ```
-    #[cfg(feature = "tokio")]
-    #[must_use]
-    pub fn async_worker<F>(self, worker: F) -> Self
-    where
-        F: AsyncFnOnce(Context) -> Result + Send + 'static,
-    {
-        self.worker(move |context| crate::worker::block_on(worker(context.clone())))
-    }
-
-    fn hooks(&self) -> std::sync::MutexGuard<'_, Hooks> {
-        self.subject.hooks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(feature = "cli")]

@@ -11,11 +11,12 @@ use crate::config::Location;
 use crate::error::{Error, Kind};
 use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::fs::{Inode, Meta};
-use crate::sys::lock::{self, Holder};
-use crate::sys::proc::{self, LockKind};
+use crate::sys::lock::{self, Byte, Holder};
+use crate::sys::proc;
+use crate::sys::proc::files::{LockKind, holds_lock};
 use crate::sys::process::{Pid, PidFd};
 
-use super::{CLAIM, ENDING, LIFE, STARTUP, contents};
+use super::{CLAIM, LIFE, STARTUP, STAYING, contents};
 
 /// How long a process that is exiting may take to let go of its files.
 pub(super) const DYING: Duration = Duration::from_secs(5);
@@ -44,8 +45,7 @@ pub(crate) struct Running {
 impl Running {
     /// Whether it is on its way out: it holds its locks until the last of its threads has gone.
     pub(super) fn is_dying(&self) -> bool {
-        let is_dying = |stat: proc::Stat| stat.is_exiting() || stat.is_dead();
-        self.handle.is_ok() && matches!(proc::stat(self.pid), Ok(Some(stat)) if is_dying(stat))
+        self.handle.is_ok() && proc::is_dying(self.pid)
     }
 
     /// Waits for its end as long as one that is dying may take.
@@ -62,9 +62,10 @@ pub(super) enum Startup {
     Theirs,
 }
 
-/// Finds out who holds `file`.
+/// Finds out who holds `file`, which was found at `location`.
 pub(super) fn identify(
     location: &Location,
+    place: Byte,
     file: &File,
     inode: Inode,
     startup: Startup,
@@ -77,14 +78,18 @@ pub(super) fn identify(
     let mut doubts = 0;
     while doubts < DOUBTS {
         match lock::holder(file, LIFE).map_err(cannot)? {
-            Some(Holder::Process(pid)) => match confirm(location, file, inode, pid)? {
+            Some(Holder::Process(pid)) => match confirm(location, place, file, inode, pid)? {
                 Confirmed::Running(running) => return Ok(Presence::Running(running)),
                 // It holds its locks until the last of its threads has gone.
                 Confirmed::Dying(handle) => {
-                    if !wait_readable([Some(handle.as_fd())], deadline).map_err(cannot)?[0] {
+                    if wait_readable([Some(handle.as_fd())], deadline).map_err(cannot)?[0] {
+                        // It may have left its locks to somebody else.
                         doubts += 1;
+                        continue;
                     }
-                    continue;
+                    // Stuck in the kernel (a file server that does not answer, a freezer).
+                    let handle = Ok(handle);
+                    return Ok(Presence::Running(Running { pid, handle, inode, is_ending: true }));
                 }
                 Confirmed::Not => {
                     doubts += 1;
@@ -118,6 +123,7 @@ pub(super) fn identify(
                     require_owner(location, file, pid)?;
                     return Ok(Presence::Running(Running { pid, handle, inode, is_ending: false }));
                 }
+                doubts += 1;
             }
             Some((_, Suspect::Dying(handle))) => {
                 // The last of its threads has closed the files when this is readable.
@@ -148,7 +154,7 @@ impl Suspect {
                 Self::Dying(handle)
             }
             (Ok(Some(stat)), handle) if !stat.is_dead() => {
-                match proc::holds_lock(pid, inode, LockKind::Shared, CLAIM) {
+                match holds_lock(pid, inode, LockKind::Shared, CLAIM) {
                     Ok(true) => Self::Holder(handle),
                     _ => Self::Stranger,
                 }
@@ -169,32 +175,42 @@ enum Confirmed {
 /// Ties the holder of `LIFE` to a pidfd. The number that the kernel tells need not be the holder's
 /// any more: a process that shares its descriptors with another one (`CLONE_FILES`, clone(2))
 /// leaves its locks behind when it ends, under its number.
-fn confirm(location: &Location, file: &File, inode: Inode, pid: Pid) -> Result<Confirmed, Error> {
+fn confirm(
+    location: &Location,
+    place: Byte,
+    file: &File,
+    inode: Inode,
+    pid: Pid,
+) -> Result<Confirmed, Error> {
+    let holder =
+        |byte| lock::holder(file, byte).map_err(|e| location.cannot("examine the locks of", e));
     let handle = match PidFd::open(pid) {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(Confirmed::Not),
         other => other,
     };
     let mut running = Running { pid, handle, inode, is_ending: false };
+    // All asked *after* the pidfd was opened, which now cannot come to mean somebody else: whether
+    // this process has the file open and the lock is its own, where that may be asked, ...
+    let holds = holds_lock(pid, inode, LockKind::Record, LIFE);
+    // (of a process on its way out, nobody but root may ask any more)
     if running.is_dying()
         && let Ok(handle) = running.handle
     {
         return Ok(Confirmed::Dying(handle));
     }
-    // Both asked *after* the pidfd was opened, which now cannot come to mean somebody else: whether
-    // this process has the file open and the lock is its own, where that may be asked, ...
-    match proc::holds_lock(pid, inode, LockKind::Record, LIFE) {
+    match holds {
         Ok(true) => {}
         Ok(false) => return Ok(Confirmed::Not),
         // ... and where it may not, whether it acts as somebody who could be the daemon.
         Err(_) => require_plausible(location, file, pid)?,
     }
-    let again = lock::holder(file, LIFE).map_err(|e| location.cannot("examine the locks of", e))?;
-    if again != Some(Holder::Process(pid)) {
+    // The file of another daemon may have been moved here: its holder lives elsewhere.
+    let it = Some(Holder::Process(pid));
+    if holder(LIFE)? != it || holder(place)? != it {
         return Ok(Confirmed::Not);
     }
     require_owner(location, file, pid)?;
-    let ending = lock::holder(file, ENDING);
-    running.is_ending = ending.map_err(|e| location.cannot("examine the locks of", e))? == again;
+    running.is_ending = holder(STAYING)? != it;
     Ok(Confirmed::Running(running))
 }
 

@@ -8,7 +8,8 @@
 //! - `CLAIM`, of the same description: the file is taken. From before the first fork it passes
 //!   through both forks to the daemon, which keeps it for life.
 //! - `LIFE`, a record lock of the daemon: the kernel names its holder, and drops it at his death.
-//! - `ENDING`, another one, when the daemon has begun to end: it is not worth being told of.
+//! - `STAYING`, another one, until the daemon begins to end: then it is not worth being told of.
+//! - two more of the daemon, whose bytes tell the directory and name, and the path (`place`).
 //!
 //! Neither `CLAIM` nor `LIFE` is enough alone. `CLAIM` names nobody, and a child that the daemon
 //! forked without exec would share it; `LIFE` cannot pass through a fork, and the daemon loses it
@@ -17,9 +18,11 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod attempt;
 mod contents;
 mod holder;
 mod orphan;
+mod place;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -27,27 +30,31 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
+use std::time::Instant;
 
-use crate::config::Location;
+use crate::config::{Location, Patience};
 use crate::error::{Error, Kind};
-use crate::sys::fd::{deadline_in, wait_readable};
-use crate::sys::fs::{Access, Dir, Inode, Missing, set_mode};
-use crate::sys::lock::{self, Byte};
+use crate::sys::fd::deadline_in;
+use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, set_mode};
+use crate::sys::lock::{self, Byte, Holder};
+use crate::sys::proc::files::{LockKind, holds_lock};
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::retry;
+use crate::sys::signal::{Signal, ignoring};
 
 use access::{
-    existing_dir, inode_in, inspect_file, no_dir, open_dir, open_existing, open_or_create,
+    existing_dir, inode_in, inspect_file, is_sole_in_place, is_unpublished, no_dir, open_dir,
+    open_existing, open_or_create, require_expendable,
 };
+use attempt::{Attempt, Site, Taken, evict};
 use holder::Startup;
 pub(crate) use holder::{Presence, Running};
 
 const STARTUP: Byte = Byte(1 << 30);
 const CLAIM: Byte = Byte((1 << 30) + 1);
 const LIFE: Byte = Byte((1 << 30) + 2);
-const ENDING: Byte = Byte((1 << 30) + 3);
+const STAYING: Byte = Byte((1 << 30) + 3);
 
 /// The PID file that this very process lives by. It must never be opened and closed here: the
 /// closing would drop `LIFE`.
@@ -55,11 +62,13 @@ static OWN: OnceLock<(Inode, Pid)> = OnceLock::new();
 
 /// A PID file that is ours.
 pub(crate) struct PidFile {
-    file: Arc<File>,
+    file: File,
     dir: Dir,
     name: OsString,
     path: PathBuf,
     inode: Inode,
+    /// The bytes for where it is: as an entry of its directory, and by its path.
+    places: [Byte; 2],
     /// The permissions it is going to have.
     mode: u32,
 }
@@ -74,20 +83,21 @@ pub(crate) enum Claim {
 
 impl PidFile {
     /// Takes the file at `location` for a daemon about to be started, making it and its directory
-    /// if need be. Waits up to `patience` for the outcome of another start in progress.
+    /// if need be. Waits with `patience` for another start in progress, and for a daemon that is
+    /// about to end.
     pub(crate) fn claim(
         location: &Location,
         umask: u32,
         (uid, gid): (u32, u32),
-        patience: Duration,
+        patience: Patience,
     ) -> Result<Claim, Error> {
-        let deadline = deadline_in(patience);
+        let deadline = deadline_in(patience.for_start);
         let missing = Missing::Make { mode: 0o777 & !umask, uid, gid };
         let mut evictions = 0;
         // Each further turn is owed to somebody who changed the file between two of our steps.
         loop {
             let dir = open_dir(location, missing).map_err(|error| no_dir(location, error))?;
-            let (file, inode) = match open_or_create(location, &dir) {
+            let (file, inode, is_new) = match open_or_create(location, &dir) {
                 Ok(Some(opened)) => opened,
                 Ok(None) => continue,
                 Err(error) if error.is_permission_denied() => {
@@ -96,85 +106,76 @@ impl PidFile {
                 }
                 Err(error) => return Err(error),
             };
-            let cannot = |error| location.cannot("lock", error);
-            let mut startup = Startup::Theirs;
-            let mut attempt = wait_for_startup(location, &file, deadline)?;
-            if attempt == Attempt::Taken {
-                if inode_in(location, &dir)? != Some(inode) {
-                    // It was removed, by a daemon that ended or by hand, while we waited.
-                    continue;
+            let site = Site { location, dir: &dir, file: &file, inode };
+            match site.take(&mut evictions, deadline, patience.for_end) {
+                Ok(Taken::Nothing) => {}
+                Ok(Taken::Place { broken }) => {
+                    let places = site.places();
+                    let (name, path) = (location.name.clone(), location.path.clone());
+                    let mode = 0o644 & !umask;
+                    let file = Self { file, dir, name, path, inode, places, mode };
+                    return Ok(Claim::Ours { file, broken });
                 }
-                startup = Startup::Ours;
-                attempt = Attempt::at_shared(&file, CLAIM).map_err(cannot)?;
-            }
-            let mut lacks_claim = startup == Startup::Ours;
-            if lacks_claim && attempt == Attempt::Taken {
-                lacks_claim = false;
-                attempt = Attempt::at_life(&file).map_err(cannot)?;
-            }
-            if attempt != Attempt::Taken {
-                match holder::identify(location, &file, inode, startup) {
-                    Ok(Presence::Running(running)) if running.is_ending => {
-                        wait_for_end(&running, deadline)?;
+                Ok(Taken::By(pid)) => return Ok(Claim::Running(pid)),
+                Err(error) => {
+                    if is_new && site.is_nobodys().unwrap_or(false) {
+                        // What matters is the error; an empty file means "not running".
+                        let _ = evict(location, &dir, inode);
                     }
-                    Ok(Presence::Running(running)) => return Ok(Claim::Running(running.pid)),
-                    Ok(Presence::Starting) => {}
-                    Ok(Presence::Absent { .. }) if attempt == Attempt::Squatted => {
-                        if evictions == MOST_EVICTIONS {
-                            return Err(squatted(location));
-                        }
-                        evictions += 1;
-                        evict(location, &dir, inode)?;
-                    }
-                    _ if lacks_claim && is_let_go(&file).map_err(cannot)? => {}
-                    Ok(Presence::Absent { .. }) => return Err(squatted(location)),
-                    Err(error) => return Err(error),
+                    return Err(error);
                 }
-                continue;
             }
-            if inode_in(location, &dir)? != Some(inode) {
-                // An ending daemon, the last holder of the claim, has removed it since. From now on
-                // nobody else does.
-                continue;
-            }
-            let broken = contents::are_broken(&file).map_err(|e| location.cannot("read", e))?;
-            let orphan = orphan::find(location).map_err(|e| location.cannot("look for", e))?;
-            let (name, path) = (location.name.clone(), location.path.clone());
-            let mode = 0o644 & !umask;
-            let file = Self { file, dir, name, path, inode, mode };
-            return match orphan {
-                None => Ok(Claim::Ours { file, broken }),
-                Some(Running { pid, .. }) => {
-                    file.remove()?;
-                    Err(orphaned(location, pid))
-                }
-            };
         }
     }
 
     /// Makes the calling process the one that the file stands for, and writes its number there.
     pub(crate) fn begin_life(&self) -> Result<(), Error> {
         let pid = Pid::current();
-        if !lock::try_own(&*self.file, LIFE).map_err(|error| self.cannot("lock", error))? {
-            let message = format!("PID file {:?} was locked by another process", self.path);
-            return Err(Error::new(Kind::Identity, message));
+        let [entry, path] = self.places;
+        // `LIFE` last: who has it has all of them.
+        for byte in [entry, path, STAYING, LIFE] {
+            if !lock::try_own(&self.file, byte).map_err(|error| self.cannot("lock", error))? {
+                let message = format!("PID file {:?} was locked by another process", self.path);
+                return Err(Error::new(Kind::Identity, message));
+            }
         }
-        // After the lock, which others look for after they have made a new file: of two who start
+        // After the locks, which others look for after they have made a new file: of two who start
         // while the file is deleted in between, one sees the other.
         if !self.is_in_place().map_err(|error| self.cannot("find", error))? {
             let message = format!("PID file {:?} was deleted during the start", self.path);
             return Err(Error::new(Kind::Identity, message));
         }
         let _ = OWN.set((self.inode, pid));
-        let text = format!("{pid}\n");
-        // New contents over old ones, then the length: a full disk keeps the old file whole.
-        retry(|| self.file.write_all_at(text.as_bytes(), 0))
-            .and_then(|()| self.cut_to(text.len() as u64))
+        // Not before: whoever can open the file can lock it for reading, and so be in the way of
+        // everybody's write locks.
+        set_mode(&self.file, self.mode).map_err(|error| self.cannot("set the mode of", error))?;
+        // A limit on the size of files is an error like others, and no reason to be killed.
+        ignoring(Signal::XFSZ, || self.write(&format!("{pid}\n")))
+            .flatten()
             .map_err(|error| self.cannot("write", error))
+    }
+
+    fn write(&self, text: &str) -> io::Result<()> {
+        // New contents over old ones, then the length: a full disk keeps the old file whole.
+        retry(|| self.file.write_all_at(text.as_bytes(), 0))?;
+        self.cut_to(text.len() as u64)
+    }
+
+    /// Whether the daemon that was made for the file still has it: a worker can lose it, by closing
+    /// descriptors that are not its own, or by becoming another program. Who cannot tell says so.
+    pub(crate) fn is_held_by(&self, daemon: Pid) -> io::Result<bool> {
+        Ok(lock::holder(&self.file, LIFE)? == Some(Holder::Process(daemon))
+            || holds_lock(daemon, self.inode, LockKind::Shared, CLAIM).unwrap_or(true))
     }
 
     fn is_in_place(&self) -> io::Result<bool> {
         Ok(self.dir.meta(&self.name)?.map(|meta| meta.inode) == Some(self.inode))
+    }
+
+    /// Whether the descriptor still is the file's. A worker that closes what is not its own may
+    /// have a file of its own there now.
+    fn is_open(&self) -> bool {
+        Meta::of(&self.file).is_ok_and(|meta| meta.inode == self.inode)
     }
 
     fn cut_to(&self, length: u64) -> io::Result<()> {
@@ -185,29 +186,28 @@ impl PidFile {
         }
     }
 
-    /// Lets others read it. Not before the daemon has its lock: whoever can open the file can lock
-    /// it for reading, and so be in the way of everybody's write locks.
-    pub(crate) fn publish(&self) -> io::Result<()> {
-        set_mode(&*self.file, self.mode)
-    }
-
     /// Tells whoever waits that the outcome of the start is known. For the daemon, once nobody else
     /// shares the claim: it must never be held by anybody when neither lock explains why.
     pub(crate) fn end_startup(&self) {
         // Cannot fail for a lock that is held; if it did, the end of this process would do it.
-        let _ = lock::release_shared(&*self.file, STARTUP);
+        let _ = lock::release_shared(&self.file, STARTUP);
     }
 
     /// Lets those who want to start a daemon know that this one has begun to end.
     pub(crate) fn begin_end(&self) {
-        // Nobody else ever locks this byte for long; without it they would take us for running.
-        let _ = lock::try_own(&*self.file, ENDING);
+        if self.is_open() {
+            // Cannot fail, and nobody can be in the way, as he could if this took a lock.
+            let _ = lock::release_own(&self.file, STAYING);
+        }
     }
 
     /// Empties the file, which means "not running", and removes it if it still is the one that was
     /// claimed. One that must not be removed stays empty.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        let emptied = retry(|| self.file.set_len(0));
+        let emptied = match self.is_open() {
+            true => retry(|| self.file.set_len(0)),
+            false => Err(io::ErrorKind::NotFound.into()),
+        };
         match self.is_in_place() {
             Ok(true) => self.dir.remove(&self.name),
             Ok(false) => Ok(()),
@@ -233,13 +233,16 @@ impl PidFile {
 
 /// Looks who holds the PID file at `location`. Reads, and changes nothing.
 pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
-    let presence = match existing_dir(location)? {
+    let dir = existing_dir(location)?;
+    let presence = match &dir {
         None => Presence::Absent { broken: false },
-        Some(dir) => look_in(location, &dir)?,
+        Some(dir) => look_in(location, dir)?,
     };
     match presence {
         Presence::Absent { .. } => {
-            let orphan = orphan::find(location).map_err(|e| location.cannot("look for", e))?;
+            let place = dir.map(|dir| place::of_entry(dir.inode(), location));
+            let orphan =
+                orphan::find(location, place).map_err(|e| location.cannot("look for", e))?;
             Ok(orphan.map_or(presence, Presence::Running))
         }
         other => Ok(other),
@@ -254,12 +257,19 @@ fn look_in(location: &Location, dir: &Dir) -> Result<Presence, Error> {
         let handle = PidFd::open(*pid);
         return Ok(Presence::Running(Running { pid: *pid, handle, inode: *own, is_ending: false }));
     }
-    match open_existing(location, dir, Access::Read)? {
+    let opened = match open_existing(location, dir, Access::Read) {
+        Err(error) if error.is_permission_denied() && is_unpublished(location, dir)? => {
+            return Ok(Presence::Starting);
+        }
+        other => other?,
+    };
+    match opened {
         None => Ok(Presence::Absent { broken: false }),
         Some((file, inode)) => {
             // Whoever could have made the file could pose as the daemon.
             inspect_file(location, &file)?;
-            holder::identify(location, &file, inode, Startup::Theirs)
+            let place = place::of_entry(dir.inode(), location);
+            holder::identify(location, place, &file, inode, Startup::Theirs)
         }
     }
 }
@@ -270,6 +280,12 @@ pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> 
     let Some(dir) = existing_dir(location)? else {
         return Ok(false);
     };
+    // What has taken the place of the daemon's file is left alone, unopened.
+    if let Origin::Daemon(its) = origin
+        && inode_in(location, &dir)? != Some(its)
+    {
+        return Ok(false);
+    }
     let (file, inode) = match open_existing(location, &dir, Access::ReadWrite) {
         Ok(Some(opened)) => opened,
         Ok(None) => return Ok(false),
@@ -279,7 +295,9 @@ pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> 
     };
     let is_it = match origin {
         Origin::Daemon(its) => its == inode,
-        Origin::Unknown => inspect_file(location, &file).is_ok(),
+        Origin::Unknown => {
+            inspect_file(location, &file).and_then(|()| require_expendable(location, &file)).is_ok()
+        }
     };
     if !is_it {
         return Ok(false);
@@ -290,9 +308,11 @@ pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> 
         attempt = Attempt::at_shared(&file, CLAIM).map_err(cannot)?;
     }
     match attempt {
+        Attempt::Taken if !is_sole_in_place(location, &dir, inode)? => return Ok(false),
         Attempt::Taken => {
             let (name, path) = (location.name.clone(), location.path.clone());
-            PidFile { file, dir, name, path, inode, mode: 0 }.remove()?;
+            let places = place::both(dir.inode(), location);
+            PidFile { file, dir, name, path, inode, places, mode: 0 }.remove()?;
         }
         Attempt::Squatted => evict(location, &dir, inode)?,
         Attempt::Held => {}
@@ -332,118 +352,9 @@ fn running_for_a_reader(location: &Location, dir: &Dir) -> Result<Option<Pid>, E
         return Ok(None);
     };
     inspect_file(location, &file)?;
-    match holder::identify(location, &file, inode, Startup::Theirs)? {
+    let place = place::of_entry(dir.inode(), location);
+    match holder::identify(location, place, &file, inode, Startup::Theirs)? {
         Presence::Running(running) => Ok(Some(running.pid)),
         Presence::Absent { .. } | Presence::Starting => Ok(None),
     }
-}
-
-fn orphaned(location: &Location, pid: Pid) -> Error {
-    let path = &location.path;
-    let message = format!(
-        "already running with PID {pid}, but somebody has deleted its PID file {path:?}: stop it first"
-    );
-    Error::new(Kind::Identity, message)
-}
-
-fn squatted(location: &Location) -> Error {
-    let path = &location.path;
-    let message = format!(
-        "PID file {path:?} is locked by a process that is not the daemon: \
-         end that process (see lslocks) or delete the file"
-    );
-    Error::new(Kind::Identity, message)
-}
-
-/// A daemon whose shutdown hook runs is not what a start is about: it waits for its end.
-fn wait_for_end(running: &Running, deadline: Option<Instant>) -> Result<(), Error> {
-    let pid = running.pid;
-    let cannot = |error| Error::system(format!("cannot wait for the end of process {pid}"), error);
-    let handle = running.handle.as_ref().ok().map(AsFd::as_fd);
-    if wait_readable([handle], deadline).map_err(cannot)? == [true] {
-        return Ok(());
-    }
-    let message = format!("timed out while waiting for process (PID {pid}), which is ending");
-    Err(Error::new(Kind::TimedOut, message))
-}
-
-/// How often a start gets itself a new file because somebody holds locks on the old one.
-const MOST_EVICTIONS: u32 = 3;
-
-/// What has come of trying to get a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attempt {
-    Taken,
-    /// Somebody who may write to the file has it.
-    Held,
-    /// It cannot be had, and there is no write lock: somebody who can only read the file, or at
-    /// least pretends to, has put his own kind of lock there.
-    Squatted,
-}
-
-impl Attempt {
-    fn at(
-        take: impl Fn() -> io::Result<bool>,
-        is_held: impl Fn() -> io::Result<bool>,
-    ) -> io::Result<Self> {
-        /// Refusals without a holder to be seen before somebody is blamed: now and then one is owed
-        /// to a holder who let go between the two questions.
-        const REFUSALS: u32 = 100;
-        for _ in 0..REFUSALS {
-            if take()? {
-                return Ok(Self::Taken);
-            }
-            if is_held()? {
-                return Ok(Self::Held);
-            }
-            std::thread::yield_now();
-        }
-        Ok(Self::Squatted)
-    }
-
-    fn at_shared(file: &File, byte: Byte) -> io::Result<Self> {
-        Self::at(|| lock::try_shared(file, byte), || lock::is_shared_held(file, byte))
-    }
-
-    /// Whether the daemon will be able to take `LIFE`. Nobody takes it here: whoever holds it is
-    /// the daemon to everybody else.
-    fn at_life(file: &File) -> io::Result<Self> {
-        Self::at(|| lock::could_own(file, LIFE), || Ok(lock::holder(file, LIFE)?.is_some()))
-    }
-}
-
-/// Removes a file on which somebody who is not the daemon has put locks, so that a new one can be
-/// made, which he cannot open before it is locked. Should a start have taken the file just now, it
-/// notices (`begin_life`), or has a daemon that is found by its lock (`orphan`).
-fn evict(location: &Location, dir: &Dir, inode: Inode) -> Result<(), Error> {
-    if inode_in(location, dir)? == Some(inode) {
-        dir.remove(&location.name).map_err(|error| location.cannot("remove", error))?;
-    }
-    Ok(())
-}
-
-/// Takes `STARTUP`, waiting for whoever has it.
-fn wait_for_startup(
-    location: &Location,
-    file: &Arc<File>,
-    deadline: Option<Instant>,
-) -> Result<Attempt, Error> {
-    let cannot = |error| location.cannot("lock", error);
-    match Attempt::at_shared(file, STARTUP).map_err(cannot)? {
-        Attempt::Held => {}
-        other => return Ok(other),
-    }
-    if lock::wait_shared(file, STARTUP, deadline).map_err(cannot)? {
-        return Ok(Attempt::Taken);
-    }
-    let path = &location.path;
-    let message = format!("timed out while waiting for another start that holds PID file {path:?}");
-    Err(Error::new(Kind::TimedOut, message))
-}
-
-/// After a claim that failed although no daemon is there: whether its holder was merely dying.
-fn is_let_go(file: &Arc<File>) -> io::Result<bool> {
-    /// Ample for a process that has nothing more to do than to close its files.
-    const DYING: Duration = Duration::from_secs(1);
-    Ok(lock::try_shared(&**file, CLAIM)? || lock::wait_shared(file, CLAIM, deadline_in(DYING))?)
 }

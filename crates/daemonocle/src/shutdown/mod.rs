@@ -14,11 +14,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::task::{self, Poll, Waker};
-use std::thread::{self, ThreadId};
+use std::thread::{self, JoinHandle, ThreadId};
 
 use crate::sys::fd::Flag;
 use crate::sys::process::{Pid, exit_now, flush_streams};
-use crate::sys::signal::{Arrival, Sender, Signal, die_by};
+use crate::sys::signal::arrival::{Arrival, Sender};
+use crate::sys::signal::{Signal, die_by};
+use crate::sys::thread::spawn;
 
 pub use end::End;
 pub use handle::Shutdown;
@@ -44,6 +46,8 @@ pub(crate) struct Lifecycle {
     /// The thread that has begun to finish.
     finisher: OnceLock<ThreadId>,
     hook: Mutex<Option<Hook>>,
+    /// Called, maybe twice, when it is known that the daemon is going to end.
+    mark_ending: Box<dyn Fn() + Send + Sync>,
     /// Called with the end before the hook, to tell whoever still waits for the start.
     tell: Box<dyn Fn(&End) + Send + Sync>,
     /// Called after the hook, or instead of it: removes the PID file.
@@ -56,6 +60,7 @@ impl Lifecycle {
     pub(crate) fn new(
         hook: Option<Hook>,
         forwarder: Option<Pid>,
+        mark_ending: Box<dyn Fn() + Send + Sync>,
         tell: Box<dyn Fn(&End) + Send + Sync>,
         clean_up: Box<dyn Fn() + Send + Sync>,
     ) -> io::Result<Self> {
@@ -69,6 +74,7 @@ impl Lifecycle {
             hooking: AtomicBool::new(false),
             finisher: OnceLock::new(),
             hook: Mutex::new(hook),
+            mark_ending,
             tell,
             clean_up,
             cleaned: Once::new(),
@@ -82,6 +88,7 @@ impl Lifecycle {
     }
 
     fn ask(&self, signal: Signal) {
+        (self.mark_ending)();
         self.asked.store(signal.number(), Ordering::SeqCst);
         self.flag.raise();
         for waker in self.wakers.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
@@ -139,8 +146,7 @@ impl Lifecycle {
     pub(crate) fn finish_elsewhere(self: &Arc<Self>, end: End) {
         let this = Arc::clone(self);
         let copy = end.clone();
-        let spawned =
-            thread::Builder::new().name("daemonocle-end".into()).spawn(move || this.finish(&copy));
+        let spawned = spawn("daemonocle-end", Box::new(move || this.finish(&copy)));
         if spawned.is_err() {
             // No memory or no processes left: the hook runs here then.
             self.finish(&end);
@@ -164,12 +170,13 @@ impl Lifecycle {
         }
         // In a thread of its own: the thread-local values of this one are gone already.
         let this = Arc::clone(self);
-        let hook = thread::Builder::new()
-            .name("daemonocle-end".into())
-            .spawn(move || this.begin_finish(&end));
-        if matches!(hook.map(thread::JoinHandle::join), Ok(Ok(false))) {
-            wait_for_the_end();
-        }
+        let hook = move || {
+            if !this.begin_finish(&end) {
+                // Another thread was first, and will end the process; this exit(3) waits for it.
+                wait_for_the_end();
+            }
+        };
+        let _ = spawn("daemonocle-end", Box::new(hook)).map(JoinHandle::join);
         self.clean_up();
     }
 
@@ -178,6 +185,7 @@ impl Lifecycle {
             return false;
         }
         let _ = self.finisher.set(thread::current().id());
+        (self.mark_ending)();
         (self.tell)(end);
         let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.hooking.store(true, Ordering::SeqCst);
@@ -206,7 +214,7 @@ impl Lifecycle {
             }
             Some(signal) => {
                 die_by(signal);
-                // PID 1 of a container outlives the signal.
+                // A signal that ends nobody (SIGURG, say) is left to be told by the exit code.
                 exit_now(end.exit_code().into())
             }
         }

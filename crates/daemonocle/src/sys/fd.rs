@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::FdFlags;
 
 use super::{check, retry};
 
@@ -17,28 +18,33 @@ pub(crate) fn wait_readable<const N: usize>(
     fds: [Option<BorrowedFd<'_>>; N],
     deadline: Option<Instant>,
 ) -> io::Result<[bool; N]> {
-    let mut ready = [false; N];
-    let mut indices = Vec::with_capacity(N);
-    let mut polled = Vec::with_capacity(N);
-    for (index, fd) in fds.into_iter().enumerate() {
-        if let Some(fd) = fd {
-            indices.push(index);
-            polled.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        }
-    }
-    let count = retry(|| {
+    let mut polled = fds.map(|fd| libc::pollfd {
+        // A negative number is passed over.
+        fd: fd.map_or(-1, |fd| fd.as_raw_fd()),
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    poll(&mut polled, deadline)?;
+    Ok(polled.map(|polled| polled.revents != 0))
+}
+
+fn poll(polled: &mut [libc::pollfd], deadline: Option<Instant>) -> io::Result<()> {
+    let count = polled.len() as libc::nfds_t;
+    retry(|| {
         let left = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
-            Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+            libc::timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
         });
-        Ok(poll(&mut polled, left.as_ref())?)
-    })?;
-    if count > 0 {
-        for (index, fd) in indices.into_iter().zip(&polled) {
-            ready[index] = !fd.revents().is_empty();
-        }
-    }
-    Ok(ready)
+        let left = left.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let mask = std::ptr::null();
+        // SAFETY: `polled` has `count` entries, whose descriptors are open (borrowed by the only
+        // caller); `left` is null or a valid time for the whole call, and a null mask is none.
+        check(unsafe { libc::ppoll(polled.as_mut_ptr(), count, left, mask) })
+    })
+    .map(drop)
 }
 
 /// The moment `wait` from now; `None`, which means never, if the clock cannot express it.
@@ -92,7 +98,10 @@ pub(crate) fn ensure_standard_streams() -> io::Result<()> {
         // SAFETY: asks about a number; a closed one is an error and not undefined.
         if check(unsafe { libc::fcntl(number, libc::F_GETFD) }).is_err() {
             // The lowest free number is taken, and those below are in use: it is this one.
-            std::mem::forget(dev_null()?);
+            let null = dev_null()?;
+            // Programs that the worker runs have to have it too.
+            rustix::io::fcntl_setfd(&null, FdFlags::empty())?;
+            std::mem::forget(null);
         }
     }
     Ok(())
@@ -129,14 +138,13 @@ pub(crate) fn redirect(stream: Stream, to: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Closes every descriptor from 3 on that is not in `keep`.
 pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut keep: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
-    keep.sort_unstable();
+    let next = |first| keep.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd >= first).min();
     let mut first = 3;
-    for fd in keep {
+    while let Some(fd) = next(first) {
         if fd > first {
             close_range(first, fd - 1)?;
         }
-        first = first.max(fd + 1);
+        first = fd + 1;
     }
     close_range(first, RawFd::MAX)
 }
@@ -155,13 +163,8 @@ fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
 }
 
 fn close_listed(first: RawFd, last: RawFd) -> io::Result<()> {
-    let mut open = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/fd")? {
-        // The listing's own descriptor is among them; closing it once more fails harmlessly.
-        if let Some(fd) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
-            open.push(fd);
-        }
-    }
+    // The listing's own descriptor is among them; closing it once more fails harmlessly.
+    let open = super::proc::numbers("/proc/self/fd")?;
     for fd in open.into_iter().filter(|fd| (first..=last).contains(fd)) {
         // SAFETY: as in `close_range`.
         let _ = unsafe { libc::close(fd) };

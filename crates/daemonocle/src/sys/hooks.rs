@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use super::process::Pid;
 
@@ -20,7 +20,7 @@ pub(crate) fn close_in_forked_children(fds: &[BorrowedFd<'_>]) -> io::Result<()>
     for (slot, fd) in CLOSE_IN_CHILD.iter().zip(fds) {
         slot.store(fd.as_raw_fd(), Ordering::SeqCst);
     }
-    // SAFETY: `in_child` only loads atomics and calls close(2), both allowed in the child of a
+    // SAFETY: `in_child` only uses atomics and calls close(2), both allowed in the child of a
     // process with threads (pthread_atfork(3), signal-safety(7)).
     match unsafe { libc::pthread_atfork(None, None, Some(in_child)) } {
         0 => Ok(()),
@@ -35,7 +35,17 @@ pub(crate) fn forget_in_forked_children(fd: RawFd) {
     }
 }
 
+/// Whether this process is a copy of the daemon, made by fork(2), and not the daemon. Numbers do not
+/// tell: in a PID namespace of its own the copy may have the daemon's.
+static IS_COPY: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process is a copy of the daemon that its worker has forked.
+pub(crate) fn is_copy() -> bool {
+    IS_COPY.load(Ordering::SeqCst)
+}
+
 extern "C" fn in_child() {
+    IS_COPY.store(true, Ordering::SeqCst);
     for slot in &CLOSE_IN_CHILD {
         let fd = slot.swap(-1, Ordering::SeqCst);
         if fd >= 0 {
@@ -86,6 +96,7 @@ fn register() -> io::Result<()> {
 fn at_exit(code: i32) {
     if let Some((owner, f)) = ON_EXIT.get()
         && *owner == Pid::current()
+        && !is_copy()
     {
         f(code);
     }

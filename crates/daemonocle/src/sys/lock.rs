@@ -10,15 +10,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::process::Pid;
+use super::fd::{deadline_in, pipe, wait_readable, write_byte};
+use super::process::{Assistant, Pid};
 use super::{check, retry};
 
 /// One lockable byte. It lies far behind the contents of any PID file; locks need no data.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Byte(pub(crate) i64);
 
 /// The holder of a record lock.
@@ -90,40 +89,43 @@ pub(crate) fn is_shared_held(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
     Ok(get(file, libc::F_OFD_GETLK, byte, libc::F_RDLCK)?.is_some())
 }
 
-/// Waits for the description's lock until `deadline` (`None`: for ever); `false`: it passed.
+/// Waits for the description's lock until `deadline` (`None`: for ever); `false`: it passed. `true`
+/// also when nobody holds it for writing any more, and somebody who may only read is in the way.
 ///
-/// fcntl(2) knows no time-out, so that a thread waits; it has ended before this returns `true`,
-/// and one that is left behind gives back what it still may get.
+/// fcntl(2) knows no time-out, and a thread that waits there cannot be called back. So it is a child
+/// that waits: the lock that it gets is the description's, and so is its parent's too.
 pub(crate) fn wait_shared(
-    file: &Arc<impl AsFd + Send + Sync + 'static>,
+    file: &impl AsFd,
     byte: Byte,
     deadline: Option<Instant>,
 ) -> io::Result<bool> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let waiting = Arc::clone(file);
-    let waiter = thread::Builder::new()
-        .name("daemonocle-wait".into())
-        .stack_size(64 * 1024)
-        .spawn(move || {
-            let result = set(&*waiting, libc::F_OFD_SETLKW, byte, libc::F_WRLCK);
-            if sender.send(result).is_err() {
-                let _ = release_shared(&*waiting, byte);
-            }
+    /// How often it is looked whether only a reader is in the way, whom the kernel makes us wait for.
+    const LOOK: Duration = Duration::from_millis(200);
+    let next_look = || deadline_in(LOOK).into_iter().chain(deadline).min();
+    let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    loop {
+        let (told, tell) = pipe()?;
+        let waiter = Assistant::new(|| {
+            let _ = set(file, libc::F_OFD_SETLKW, byte, libc::F_WRLCK);
+            // Says that it has an answer, whatever it is: the question is put once more below.
+            let _ = write_byte(tell.as_fd(), 1);
         })?;
-    let result = match deadline {
-        None => receiver.recv().ok(),
-        Some(deadline) => {
-            let left = deadline.saturating_duration_since(Instant::now());
-            receiver.recv_timeout(left).ok()
+        drop(tell);
+        // Until there is an answer, also from a child that was killed, or none is needed.
+        while !wait_readable([Some(told.as_fd())], next_look())?[0]
+            && is_shared_held(file, byte)?
+            && !is_over()
+        {}
+        // From here on, nothing may be taken behind our back.
+        drop(waiter);
+        if try_shared(file, byte)? || !is_shared_held(file, byte)? {
+            return Ok(true);
         }
-    };
-    match result {
-        None => Ok(false),
-        Some(result) => {
-            // It has sent its only message; its end is at hand and cannot fail.
-            let _ = waiter.join();
-            result.map(|()| true)
+        if is_over() {
+            return Ok(false);
         }
+        // The child was killed, or is not allowed to wait (a seccomp filter): not at once again.
+        wait_readable([None], next_look())?;
     }
 }
 
@@ -132,6 +134,11 @@ pub(crate) fn wait_shared(
 /// It is lost as soon as this process closes *any* descriptor of the file.
 pub(crate) fn try_own(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
     taken(set(file, libc::F_SETLK, byte, libc::F_WRLCK))
+}
+
+/// Gives the calling process's own lock up.
+pub(crate) fn release_own(file: &impl AsFd, byte: Byte) -> io::Result<()> {
+    set(file, libc::F_SETLK, byte, libc::F_UNLCK)
 }
 
 /// Whether the calling process could take its own lock: asks, and takes nothing, so that nobody
@@ -150,7 +157,6 @@ pub(crate) fn holder(file: &impl AsFd, byte: Byte) -> io::Result<Option<Holder>>
 mod tests {
     use super::*;
     use std::fs::File;
-    use std::time::Duration;
 
     fn pair() -> io::Result<(tempfile::NamedTempFile, File, File)> {
         let file = tempfile::NamedTempFile::new()?;
@@ -175,7 +181,6 @@ mod tests {
     fn waiting_ends_at_the_deadline_or_with_the_lock() -> io::Result<()> {
         let (_file, a, b) = pair()?;
         assert!(try_shared(&a, Byte(1))?);
-        let b = Arc::new(b);
         let soon = Instant::now().checked_add(Duration::from_millis(20));
         assert!(!wait_shared(&b, Byte(1), soon)?);
         drop(a);

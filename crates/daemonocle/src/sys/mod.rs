@@ -10,7 +10,9 @@ pub(crate) mod hooks;
 pub(crate) mod lock;
 pub(crate) mod proc;
 pub(crate) mod process;
+pub(crate) mod schedule;
 pub(crate) mod signal;
+pub(crate) mod thread;
 pub(crate) mod user;
 
 use std::io;

@@ -9,7 +9,8 @@ use std::process::ExitStatus;
 
 use rustix::process as rx;
 
-use super::signal::{Polite, Signal};
+use super::signal::arrival::Polite;
+use super::signal::{Blocked, Signal};
 use super::{check, proc, retry};
 
 /// The number of a process: always positive, so that it can never be taken for a group or for
@@ -123,6 +124,48 @@ pub(crate) fn fork(_proof: SingleThreaded) -> io::Result<Fork> {
     Ok(Pid::new(pid).map_or(Fork::Child, Fork::Parent))
 }
 
+/// A child that makes a few system calls in the place of its parent, so that these can be given up.
+/// It ends with its parent, and when this is dropped.
+pub(crate) struct Assistant(Pid);
+
+impl Assistant {
+    /// Makes a child that does `work`, which must make nothing but system calls: the child has a
+    /// copy of every lock that other threads hold, that of the memory allocator included.
+    pub(crate) fn new(work: impl FnOnce()) -> io::Result<Self> {
+        let parent = Pid::current();
+        // Signals are for the parent; handlers of its own must not run twice.
+        let _blocked = Blocked::all()?;
+        // SAFETY: until it ends, the child makes only system calls (see above), which are all that
+        // is allowed in the child of a process with threads (signal-safety(7)).
+        match Pid::new(check(unsafe { libc::fork() })?) {
+            Some(child) => Ok(Self(child)),
+            None => {
+                let bound = rx::set_parent_process_death_signal(Some(rx::Signal::KILL));
+                // The parent may have died before that.
+                if bound.is_ok() && self::parent() == Some(parent) {
+                    work();
+                }
+                exit_now(0)
+            }
+        }
+    }
+}
+
+impl Drop for Assistant {
+    fn drop(&mut self) {
+        // First the handle: where SIGCHLD is ignored, the child may vanish when it ends, and its number
+        // become somebody else's. While it is a child that lives, the handle is its own.
+        let handle = PidFd::open(self.0);
+        if !has_ended(self.0) {
+            match handle {
+                Ok(handle) => drop(handle.send(Signal::KILL)),
+                Err(_) => kill_child(self.0, Signal::KILL),
+            }
+        }
+        let _ = wait(Children::One(self.0));
+    }
+}
+
 /// Ends the process at once, _exit(2): no destructors, no atexit handlers, no flushing.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit(2) takes any integer and does not return; nothing of ours runs after it.
@@ -143,6 +186,12 @@ pub(crate) fn new_group() -> io::Result<()> {
 pub(crate) fn group() -> i32 {
     // SAFETY: takes nothing, touches nothing, cannot fail.
     unsafe { libc::getpgrp() }
+}
+
+/// The process group of a process, getpgid(2); 0 as in [`group`].
+pub(crate) fn group_of(pid: Pid) -> io::Result<i32> {
+    // SAFETY: takes a number.
+    check(unsafe { libc::getpgid(pid.get()) })
 }
 
 /// While it lives, orphaned descendants become children of this process, so that their end can
@@ -242,9 +291,9 @@ impl AsFd for PidFd {
 }
 
 /// Changes the root directory, and the working directory into it, so that nothing outside stays
-/// within reach of a relative path: chdir(2), chroot(2).
-pub(crate) fn change_root(root: &std::path::Path) -> io::Result<()> {
-    rx::chdir(root)?;
+/// within reach of a relative path: fchdir(2), chroot(2).
+pub(crate) fn change_root(root: impl AsFd) -> io::Result<()> {
+    rx::fchdir(root)?;
     rx::chroot(".")?;
     Ok(rx::chdir("/")?)
 }
@@ -274,6 +323,12 @@ pub(crate) fn has_ended(child: Pid) -> bool {
     let status = retry(|| Ok(rx::waitid(rx::WaitId::Pid(child.into()), options)?));
     // No such child: somebody else has buried it.
     !matches!(status, Ok(None))
+}
+
+/// Whether any process has this number now, asked with signal 0, which is none (kill(2)).
+pub(crate) fn exists(pid: Pid) -> bool {
+    // EPERM: there is one, and it is somebody else's.
+    !matches!(rx::test_kill_process(pid.into()), Err(rustix::io::Errno::SRCH))
 }
 
 /// Sends a signal to a child that has not been buried, and whose number is therefore its own.

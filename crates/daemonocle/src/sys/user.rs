@@ -5,6 +5,8 @@ use std::io;
 use std::mem::MaybeUninit;
 
 use rustix::process as rx;
+use rustix::process::Gid;
+use rustix::thread::set_thread_groups;
 
 use super::check;
 
@@ -21,26 +23,27 @@ pub(crate) fn by_name(name: &str) -> io::Result<Option<Account>> {
     let Ok(name) = CString::new(name) else {
         return Ok(None);
     };
-    account(|entry, buffer, length, found| {
+    account(&|entry, buffer, length, found| {
         // SAFETY: `name` ends in NUL; the other three are a valid entry, buffer and result for
-        // the whole call (see `account`).
+        // the whole call (see `lookup`).
         unsafe { libc::getpwnam_r(name.as_ptr(), entry, buffer, length, found) }
     })
 }
 
 /// The user with this number; `None` when there is none.
 pub(crate) fn by_id(uid: u32) -> io::Result<Option<Account>> {
-    account(|entry, buffer, length, found| {
+    account(&|entry, buffer, length, found| {
         // SAFETY: the three pointers are a valid entry, buffer and result for the whole call (see
-        // `account`).
+        // `lookup`).
         unsafe { libc::getpwuid_r(uid, entry, buffer, length, found) }
     })
 }
 
-fn account(
-    call: impl Fn(*mut libc::passwd, *mut libc::c_char, usize, *mut *mut libc::passwd) -> i32,
-) -> io::Result<Option<Account>> {
-    lookup(call, |entry| Account {
+/// One of the `get…_r` functions, with what it looks for: fills in the entry and the buffer.
+type Find<'a, E> = &'a dyn Fn(*mut E, *mut libc::c_char, usize, *mut *mut E) -> i32;
+
+fn account(find: Find<'_, libc::passwd>) -> io::Result<Option<Account>> {
+    lookup(find, |entry| Account {
         name: text(entry.pw_name),
         uid: entry.pw_uid,
         gid: entry.pw_gid,
@@ -53,7 +56,7 @@ pub(crate) fn group_by_name(name: &str) -> io::Result<Option<u32>> {
         return Ok(None);
     };
     lookup(
-        |entry: *mut libc::group, buffer, length, found| {
+        &|entry: *mut libc::group, buffer, length, found| {
             // SAFETY: `name` ends in NUL; the other three are a valid entry, buffer and result
             // for the whole call (see `lookup`).
             unsafe { libc::getgrnam_r(name.as_ptr(), entry, buffer, length, found) }
@@ -62,18 +65,27 @@ pub(crate) fn group_by_name(name: &str) -> io::Result<Option<u32>> {
     )
 }
 
+/// The name of the group with this number; `None` when there is none.
+fn group_by_id(gid: u32) -> io::Result<Option<String>> {
+    lookup(
+        &|entry: *mut libc::group, buffer, length, found| {
+            // SAFETY: the three pointers are a valid entry, buffer and result for the whole call
+            // (see `lookup`).
+            unsafe { libc::getgrgid_r(gid, entry, buffer, length, found) }
+        },
+        |entry| text(entry.gr_name),
+    )
+}
+
 /// The protocol of the `get…_r` family: a buffer that may be too small, an error code as the
 /// result, and "not found" as a null pointer without an error.
-fn lookup<E, T>(
-    call: impl Fn(*mut E, *mut libc::c_char, usize, *mut *mut E) -> i32,
-    read: impl Fn(&E) -> T,
-) -> io::Result<Option<T>> {
+fn lookup<E, T>(find: Find<'_, E>, read: impl Fn(&E) -> T) -> io::Result<Option<T>> {
     const MOST: usize = 1 << 24;
     let mut buffer: Vec<libc::c_char> = vec![0; 1024];
     loop {
         let mut entry = MaybeUninit::<E>::uninit();
         let mut found = std::ptr::null_mut();
-        match call(entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found) {
+        match find(entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found) {
             0 if found.is_null() => return Ok(None),
             // SAFETY: success and a non-null result say that `entry`, to which `found` points,
             // has been filled in; its strings are in `buffer`, which is still there.
@@ -118,6 +130,11 @@ pub(crate) fn effective() -> u32 {
     rx::geteuid().as_raw()
 }
 
+/// The user who runs this process.
+pub(crate) fn real() -> u32 {
+    rx::getuid().as_raw()
+}
+
 /// The group this process acts as.
 pub(crate) fn effective_group() -> u32 {
     rx::getegid().as_raw()
@@ -128,6 +145,14 @@ pub(crate) fn describe(uid: u32) -> String {
     match by_id(uid) {
         Ok(Some(account)) => format!("{} ({uid})", account.name),
         _ => uid.to_string(),
+    }
+}
+
+/// A group by name and number, for messages.
+pub(crate) fn describe_group(gid: u32) -> String {
+    match group_by_id(gid) {
+        Ok(Some(name)) => format!("{name} ({gid})"),
+        _ => gid.to_string(),
     }
 }
 
@@ -148,13 +173,11 @@ pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> 
 fn verify(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     let uids = [rx::getuid().as_raw(), rx::geteuid().as_raw()];
     let gids = [rx::getgid().as_raw(), rx::getegid().as_raw()];
-    let mut wanted = groups.to_vec();
-    let mut actual: Vec<u32> = rx::getgroups()?.into_iter().map(|gid| gid.as_raw()).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    actual.sort_unstable();
-    actual.dedup();
-    if uids != [uid; 2] || gids != [gid; 2] || wanted != actual {
+    let actual: Vec<u32> = rx::getgroups()?.into_iter().map(|gid| gid.as_raw()).collect();
+    // As sets: the kernel keeps them in an order of its own.
+    let are_groups = groups.iter().all(|group| actual.contains(group))
+        && actual.iter().all(|group| groups.contains(group));
+    if uids != [uid; 2] || gids != [gid; 2] || !are_groups {
         return Err(io::Error::other("the kernel accepted the change and did not make it"));
     }
     // SAFETY: takes a number; it must fail here, and if it does not, the caller gives up.
@@ -176,21 +199,21 @@ pub(crate) fn is_exactly(uid: u32, gid: u32) -> bool {
     uids == [uid; 3] && gids == [gid; 3]
 }
 
-/// Does something to files with the rights of another user, setfsuid(2); the rest of the process
-/// stays who it is.
+/// Does something to files with the rights of another user and this one group of his, setfsuid(2);
+/// the rest of the process stays who it is.
 pub(crate) fn acting_as<T>(uid: u32, gid: u32, f: impl FnOnce() -> T) -> io::Result<T> {
     let (old_uid, old_gid) = (effective(), effective_group());
-    set_file_identity(uid, gid)?;
-    let result = f();
-    // Back to the user first, who may then change the group.
+    if (uid, gid) == (old_uid, old_gid) {
+        return Ok(f());
+    }
+    let old_groups = rx::getgroups()?;
+    set_thread_groups(&[Gid::from_raw(gid)])?;
+    let result = set_file_group(gid).and_then(|()| set_file_user(uid)).map(|()| f());
+    // Back to the user first, who may then change the groups.
     set_file_user(old_uid)?;
     set_file_group(old_gid)?;
-    Ok(result)
-}
-
-fn set_file_identity(uid: u32, gid: u32) -> io::Result<()> {
-    set_file_group(gid)?;
-    set_file_user(uid)
+    set_thread_groups(&old_groups)?;
+    result
 }
 
 fn set_file_user(uid: u32) -> io::Result<()> {

@@ -1,17 +1,15 @@
 //! What /proc tells about processes, proc(5). The parsers are pure and total.
 
-use std::ffi::OsStr;
+pub(crate) mod entry;
+pub(crate) mod files;
+
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::fs::Inode;
-use super::lock::Byte;
-use super::process::Pid;
+use super::process::{self, Pid, group_of};
 use super::{check, retry};
+use crate::error::reason;
 
 /// The fields of /proc/PID/stat that are used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,20 +62,33 @@ pub(crate) fn parse_stat(text: &[u8]) -> Option<Stat> {
     })
 }
 
+/// Makes sure that the numbers in /proc are those of our own PID namespace. In one that was made
+/// without mounting /proc anew they are not, and name other processes (pid_namespaces(7)).
+fn require_own() -> io::Result<()> {
+    let itself = fs::read_link("/proc/self")
+        .map_err(|error| io::Error::other(format!("cannot read /proc: {}", reason(&error))))?;
+    if itself.as_os_str() == Pid::current().to_string().as_str() {
+        Ok(())
+    } else {
+        Err(io::Error::other("/proc is that of another PID namespace"))
+    }
+}
+
 /// Reads /proc/PID/stat; `None` when there is no such process.
 pub(crate) fn stat(pid: Pid) -> io::Result<Option<Stat>> {
-    match read(format!("/proc/{pid}/stat")) {
+    require_own()?;
+    match read(&format!("/proc/{pid}/stat")) {
         Ok(text) => match parse_stat(text.as_bytes()) {
             Some(stat) => Ok(Some(stat)),
             None => Err(io::Error::other(format!("cannot make sense of /proc/{pid}/stat"))),
         },
-        Err(error) if is_gone(&error) && fs::exists("/proc/self/stat")? => Ok(None),
+        Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// Reads a file of /proc, in pieces as large as the kernel gives them: each is consistent in itself.
-fn read(path: impl AsRef<Path>) -> io::Result<String> {
+pub(super) fn read(path: &str) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -87,6 +98,15 @@ fn read(path: impl AsRef<Path>) -> io::Result<String> {
             count => bytes.extend_from_slice(&buffer[..count]),
         }
     }
+}
+
+/// The names in a directory of /proc that are numbers, of processes or descriptors.
+pub(super) fn numbers(dir: &str) -> io::Result<Vec<i32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    Ok(numbers)
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -99,173 +119,95 @@ pub(crate) fn own_stat() -> Option<Stat> {
     parse_stat(read("/proc/self/stat").ok()?.as_bytes())
 }
 
-/// Every process of the group that this PID namespace shows.
-pub(crate) fn group(group: i32) -> io::Result<Vec<Stat>> {
-    let mut members = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::new);
-        if let Some(pid) = pid
-            && let Ok(Some(stat)) = stat(pid)
-            && stat.group == group
-        {
-            members.push(stat);
-        }
-    }
+/// Every process of the group that this PID namespace shows, the dead ones included.
+pub(crate) fn group(group: i32) -> io::Result<Vec<Pid>> {
+    require_own()?;
+    let mut members: Vec<Pid> = numbers("/proc")?.into_iter().filter_map(Pid::new).collect();
+    members.retain(|pid| group_of(*pid).is_ok_and(|it| it == group));
     Ok(members)
 }
 
 /// Whether a process descends from `ancestor`, as far as the parents can be followed.
 pub(crate) fn is_descendant(process: &Stat, ancestor: Pid) -> io::Result<bool> {
+    Ok(ancestors(process)?.contains(&ancestor))
+}
+
+/// The parents of a process, as far as they can be followed.
+pub(crate) fn ancestors(process: &Stat) -> io::Result<Vec<Pid>> {
+    let mut ancestors = Vec::new();
     let mut parent = process.parent;
-    while let Some(pid) = Pid::new(parent) {
-        if pid == ancestor {
-            return Ok(true);
-        }
+    // Parents may end while they are followed, and their numbers be given again, to a descendant.
+    while let Some(pid) = Pid::new(parent)
+        && !ancestors.contains(&pid)
+    {
+        ancestors.push(pid);
         match stat(pid)? {
             Some(stat) => parent = stat.parent,
             None => break,
         }
     }
-    Ok(false)
+    Ok(ancestors)
 }
 
 /// The user a process acts as: `None` when it has ended.
 pub(crate) fn user(pid: Pid) -> io::Result<Option<u32>> {
-    match read(format!("/proc/{pid}/status")) {
+    require_own()?;
+    match read(&format!("/proc/{pid}/status")) {
         Ok(text) => Ok(parse_effective_user(&text)),
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
+/// Real, effective, saved and file system user of a process: all the users that it has ever to do
+/// with, of a set-user-ID program also the one who runs it. Empty when it has ended.
+pub(crate) fn users(pid: Pid) -> io::Result<Vec<u32>> {
+    require_own()?;
+    match read(&format!("/proc/{pid}/status")) {
+        Ok(text) => Ok(parse_users(&text)),
+        Err(error) if is_gone(&error) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a process sees the same mounted file systems as we do; only its owner and root may ask.
+pub(crate) fn shares_mounts(pid: Pid) -> io::Result<bool> {
+    let namespace = |who: &str| fs::read_link(format!("/proc/{who}/ns/mnt"));
+    Ok(namespace(&pid.to_string())? == namespace("self")?)
+}
+
+/// Whether no code of the process will run any more, though it may not have closed its files yet.
+pub(crate) fn is_dying(pid: Pid) -> bool {
+    match stat(pid) {
+        Ok(Some(stat)) => stat.is_exiting() || stat.is_dead() || is_killed(pid).unwrap_or(false),
+        // It may only be hidden from us (`hidepid`, proc(5)).
+        Ok(None) => !process::exists(pid),
+        Err(_) => false,
+    }
+}
+
+/// Whether a SIGKILL is on its way to the process, which has not noticed yet.
+fn is_killed(pid: Pid) -> io::Result<bool> {
+    Ok(parse_pending(&read(&format!("/proc/{pid}/status"))?) & (1 << (libc::SIGKILL - 1)) != 0)
+}
+
+/// The signals that are pending for the main thread or the process, a bit each.
+fn parse_pending(status: &str) -> u64 {
+    let lines = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:")));
+    lines
+        .filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .fold(0, |all, mask| all | mask)
+}
+
 fn parse_effective_user(status: &str) -> Option<u32> {
-    // "Uid:" real, effective, saved, file system.
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    line.split_ascii_whitespace().nth(1)?.parse().ok()
+    parse_users(status).get(1).copied()
 }
 
-/// The two kinds of byte-range locks, as /proc names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LockKind {
-    /// Of a process.
-    Record,
-    /// Of an open file description.
-    Shared,
-}
-
-/// Whether `pid` itself holds a write lock of this kind on this byte of this very file: it has a
-/// descriptor of the file, and the kernel shows the lock there (/proc/PID/fdinfo, proc(5)), which
-/// it does only for a holder. An error where it may not be asked.
-pub(crate) fn holds_lock(pid: Pid, inode: Inode, kind: LockKind, byte: Byte) -> io::Result<bool> {
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        let link = entry?.path();
-        // A descriptor may be closed while the list is read.
-        let Ok(meta) = fs::metadata(&link) else {
-            continue;
-        };
-        if Inode::from(&meta) != inode {
-            continue;
-        }
-        let number = link.file_name().unwrap_or_default().to_string_lossy();
-        if let Ok(text) = read(format!("/proc/{pid}/fdinfo/{number}"))
-            && shows_lock(&text, kind, byte)
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn shows_lock(fdinfo: &str, kind: LockKind, byte: Byte) -> bool {
-    let wanted = match kind {
-        LockKind::Record => "POSIX",
-        LockKind::Shared => "OFDLCK",
-    };
-    fdinfo.lines().filter_map(|line| line.strip_prefix("lock:")).any(|line| {
-        // "lock:	1: OFDLCK ADVISORY  WRITE -1 fe:00:1234 1073741824 1073741825"
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        match words[..] {
-            [_, name, _, "WRITE", _, _, start, end] => name == wanted && covers(start, end, byte),
-            _ => false,
-        }
-    })
-}
-
-/// Neighbouring locks of one holder are shown as one.
-fn covers(start: &str, end: &str, Byte(byte): Byte) -> bool {
-    let is_after = |start: i64| start <= byte;
-    let is_before = |end: i64| byte <= end;
-    start.parse().is_ok_and(is_after) && (end == "EOF" || end.parse().is_ok_and(is_before))
-}
-
-/// Who holds a record lock for writing that starts at this byte of some file: the process, and the
-/// inode number of the file (/proc/locks, proc(5)). Empty where /proc does not tell.
-pub(crate) fn lock_holders(byte: Byte) -> io::Result<Vec<(Pid, u64)>> {
-    /// What the kernel gives out in one piece. A longer list may change between two pieces, and
-    /// then lack what was there all the time.
-    const PIECE: usize = 4000;
-    /// So many times is a longer list read.
-    const READINGS: usize = 4;
-    let mut holders = Vec::new();
-    for _ in 0..READINGS {
-        let text = match read("/proc/locks") {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(error) => return Err(error),
-        };
-        for holder in text.lines().filter_map(|line| parse_lock(line, byte)) {
-            if !holders.contains(&holder) {
-                holders.push(holder);
-            }
-        }
-        if text.len() < PIECE {
-            break;
-        }
-    }
-    Ok(holders)
-}
-
-fn parse_lock(line: &str, byte: Byte) -> Option<(Pid, u64)> {
-    // "1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 1073741826 1073741826"; who waits has a "->".
-    let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    match words[..] {
-        [_, "POSIX", _, "WRITE", pid, place, start, _] if start.parse() == Ok(byte.0) => {
-            Some((Pid::new(pid.parse().ok()?)?, place.rsplit(':').next()?.parse().ok()?))
-        }
-        _ => None,
-    }
-}
-
-/// A file that a process has open and that has no name any more.
-pub(crate) struct DeletedFile {
-    /// The path that it had.
-    pub(crate) path: PathBuf,
-    pub(crate) inode: Inode,
-    /// Its owner.
-    pub(crate) uid: u32,
-    pub(crate) is_empty: bool,
-}
-
-/// The deleted files that a process has open; only its owner and root may ask.
-pub(crate) fn deleted_files(pid: Pid) -> io::Result<Vec<DeletedFile>> {
-    const MARK: &[u8] = b" (deleted)";
-    let mut files = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        let link = entry?.path();
-        // A descriptor may be closed while the list is read.
-        let (Ok(target), Ok(meta)) = (fs::read_link(&link), fs::metadata(&link)) else {
-            continue;
-        };
-        if let Some(path) = target.as_os_str().as_bytes().strip_suffix(MARK)
-            && meta.nlink() == 0
-        {
-            let path = PathBuf::from(OsStr::from_bytes(path));
-            let is_empty = meta.len() == 0;
-            files.push(DeletedFile { path, inode: Inode::from(&meta), uid: meta.uid(), is_empty });
-        }
-    }
-    Ok(files)
+fn parse_users(status: &str) -> Vec<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
 /// How long the process with this start time has been there, suspends of the machine included.
@@ -296,7 +238,7 @@ pub(crate) fn cpu_time(pid: Pid) -> io::Result<Duration> {
 /// The memory of a process in bytes: its proportional share (PSS), or, where only its owner may
 /// know that, its resident set, in which shared pages count in full.
 pub(crate) fn memory(pid: Pid) -> io::Result<u64> {
-    match read(format!("/proc/{pid}/smaps_rollup")) {
+    match read(&format!("/proc/{pid}/smaps_rollup")) {
         Ok(text) => {
             if let Some(kib) = parse_kib(&text, "Pss:") {
                 return Ok(kib * 1024);
@@ -305,7 +247,7 @@ pub(crate) fn memory(pid: Pid) -> io::Result<u64> {
         Err(error) if is_gone(&error) => return Err(error),
         Err(_) => {}
     }
-    let text = read(format!("/proc/{pid}/statm"))?;
+    let text = read(&format!("/proc/{pid}/statm"))?;
     let pages = text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
     Ok(pages.unwrap_or(0) * rustix::param::page_size() as u64)
 }
@@ -331,7 +273,7 @@ pub(crate) fn is_in_container() -> bool {
     const MARKS: [&str; 3] = ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"];
     const NAMES: [&str; 5] = ["docker", "docker-ce", "ecs", "kubepods", "lxc"];
     MARKS.iter().any(|mark| fs::exists(mark).unwrap_or(false))
-        || fs::read_to_string("/proc/1/cgroup").is_ok_and(|text| {
+        || read("/proc/1/cgroup").is_ok_and(|text| {
             text.lines()
                 .filter_map(|line| line.splitn(3, ':').nth(2))
                 .flat_map(|path| path.split('/'))
@@ -373,30 +315,10 @@ mod tests {
     }
 
     #[test]
-    fn only_holders_of_the_byte_for_writing_are_listed() {
-        let lock = |line| parse_lock(line, Byte(77)).map(|(pid, inode)| (pid.get(), inode));
-        assert_eq!(lock("1: POSIX  ADVISORY  WRITE 12 fe:00:34 77 77"), Some((12, 34)));
-        assert_eq!(lock("1: POSIX  ADVISORY  READ 12 fe:00:34 77 77"), None);
-        assert_eq!(lock("1: POSIX  ADVISORY  WRITE 12 fe:00:34 78 78"), None);
-        assert_eq!(lock("1: -> POSIX  ADVISORY  WRITE 12 fe:00:34 77 77"), None);
-        assert_eq!(lock("1: OFDLCK ADVISORY  WRITE -1 fe:00:34 77 77"), None);
-        assert_eq!(lock("1: POSIX  ADVISORY  WRITE 0 fe:00:34 77 EOF"), None);
-        assert_eq!(lock(""), None);
-    }
-
-    #[test]
-    fn the_lock_line_is_told_from_its_neighbours() {
-        let line = "pos:\t0\nlock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:00:1234 10 11\n";
-        let shared = |line: &str, byte| shows_lock(line, LockKind::Shared, Byte(byte));
-        assert!(shared(line, 10));
-        assert!(shared(line, 11));
-        assert!(!shared(line, 9));
-        assert!(!shared(line, 12));
-        assert!(!shows_lock(line, LockKind::Record, Byte(10)));
-        assert!(!shared(&line.replace("WRITE", "READ"), 10));
-        assert!(!shared(&line.replace("OFDLCK", "FLOCK"), 10));
-        assert!(!shared(&line.replace("11\n", "\n"), 10));
-        let line = line.replace("OFDLCK", "POSIX").replace("11\n", "EOF\n");
-        assert!(shows_lock(&line, LockKind::Record, Byte(99)));
+    fn pending_signals_are_those_of_the_thread_and_of_the_process() {
+        let status =
+            "Name:\tx\nSigPnd:\t0000000000000100\nShdPnd:\t0000000000000001\nSigBlk:\tff\n";
+        assert_eq!(parse_pending(status), 0x101);
+        assert_eq!(parse_pending("SigPnd:\tx\nShdPnd"), 0);
     }
 }

@@ -4,19 +4,28 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::{Location, Settings};
 use crate::error::Error;
 use crate::pid_file::{self, Presence, Running};
 use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::proc::{self, Stat};
-use crate::sys::process::Pid;
+use crate::sys::process::{self, Pid};
 
 use super::{Event, Events};
 
-/// How long the use of the processor is watched.
-const WINDOW: Duration = Duration::from_millis(100);
+mod details;
+mod field;
+mod group;
+#[cfg(feature = "serde")]
+mod serialize;
+mod value;
+
+pub use field::{Field, UnknownField};
+pub use value::{Details, DetailsIter, Value};
+
+use group::Usage;
 
 /// A running daemon.
 ///
@@ -47,6 +56,24 @@ pub struct Status {
 
 /// `None`: it is not running.
 pub(crate) fn status(settings: &Settings, events: Events<'_>) -> Result<Option<Status>, Error> {
+    of_running(settings, events, measure)
+}
+
+/// `None`: it is not running.
+pub(crate) fn details(
+    settings: &Settings,
+    fields: &[Field],
+    events: Events<'_>,
+) -> Result<Option<Details>, Error> {
+    of_running(settings, events, |running| details::read(&settings.name, running, fields))
+}
+
+/// Asks the daemon that is running; `None`: none is, or it has ended meanwhile.
+fn of_running<T>(
+    settings: &Settings,
+    events: Events<'_>,
+    ask: impl FnOnce(&Running) -> io::Result<Option<T>>,
+) -> Result<Option<T>, Error> {
     let location = settings.locate()?;
     let running = match pid_file::look(&location)? {
         Presence::Running(running) => running,
@@ -59,10 +86,7 @@ pub(crate) fn status(settings: &Settings, events: Events<'_>) -> Result<Option<S
             return Ok(None);
         }
     };
-    match measure(&running).map_err(|error| cannot(&location, running.pid, error))? {
-        Some(status) => Ok(Some(status)),
-        None => Ok(None),
-    }
+    ask(&running).map_err(|error| cannot(&location, running.pid, error))
 }
 
 fn cannot(location: &Location, pid: Pid, error: io::Error) -> Error {
@@ -72,82 +96,52 @@ fn cannot(location: &Location, pid: Pid, error: io::Error) -> Error {
 
 /// `None`: it has ended meanwhile.
 fn measure(running: &Running) -> io::Result<Option<Status>> {
-    let pid = running.pid;
-    let Some(first) = living(pid)? else {
-        return gone(running);
-    };
-    let before = cpu_times(&members(&first)?);
-    let began = Instant::now();
-    // Not a sleep: a daemon that ends meanwhile is noticed.
-    let handle = running.handle.as_ref().ok().map(AsFd::as_fd);
-    if wait_readable([handle], deadline_in(WINDOW))? == [true] {
+    let Some(first) = living(running)? else {
         return Ok(None);
-    }
-    let elapsed = began.elapsed();
-    let Some(stat) = living(pid)? else {
-        return gone(running);
     };
-    let members = members(&stat)?;
-    let used = used(&before, &cpu_times(&members));
-    let memory: u64 = members.iter().filter_map(|stat| proc::memory(stat.pid).ok()).sum();
+    let Some(usage) = Usage::watch(running, &first)? else {
+        return Ok(None);
+    };
+    let Some(stat) = living(running)? else {
+        return Ok(None);
+    };
+    let members = group::members(&stat)?;
     Ok(Some(Status {
-        pid,
+        pid: running.pid,
         state: word(stat.state),
         uptime: proc::age(stat.start),
-        cpu_percent: 100.0 * used.as_secs_f64() / elapsed.as_secs_f64(),
-        memory_percent: 100.0 * memory as f64 / proc::total_memory()? as f64,
+        cpu_percent: usage.percent(&members),
+        memory_percent: group::memory_percent(&members)?,
     }))
 }
 
-/// What /proc does not show has ended, unless the pidfd knows better: then it is hidden from us
+/// `None`: it has ended. That it is there and /proc hides it is an error.
+fn living(running: &Running) -> io::Result<Option<Stat>> {
+    match proc::stat(running.pid)? {
+        Some(stat) if stat.is_dead() => Ok(None),
+        Some(stat) => Ok(Some(stat)),
+        None => unlisted(running),
+    }
+}
+
+/// What /proc does not show has ended, unless the kernel knows better: then it is hidden from us
 /// (`hidepid`, proc(5)).
-fn gone(running: &Running) -> io::Result<Option<Status>> {
-    if let (Ok(handle), None) = (&running.handle, proc::stat(running.pid)?)
-        && wait_readable([Some(handle.as_fd())], deadline_in(Duration::ZERO))? == [false]
-    {
+fn unlisted(running: &Running) -> io::Result<Option<Stat>> {
+    if is_there(running)? {
         let why = "it is running, but /proc hides it";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
     Ok(None)
 }
 
-fn living(pid: Pid) -> io::Result<Option<Stat>> {
-    Ok(proc::stat(pid)?.filter(|stat| !stat.is_dead()))
-}
-
-/// The living processes of the daemon's group without its ancestors, who in the foreground may
-/// belong to it: the command that started it, a script, a pipeline.
-fn members(daemon: &Stat) -> io::Result<Vec<Stat>> {
-    let mut members = proc::group(daemon.group)?;
-    members
-        .retain(|stat| !stat.is_dead() && (stat.pid == daemon.pid || !is_ancestor(stat, daemon)));
-    if !members.iter().any(|stat| stat.pid == daemon.pid) {
-        members.push(*daemon);
+/// Whether the process that was proven to be the daemon still is, by the kernel's word.
+fn is_there(running: &Running) -> io::Result<bool> {
+    match &running.handle {
+        Ok(handle) => {
+            Ok(wait_readable([Some(handle.as_fd())], deadline_in(Duration::ZERO))? == [false])
+        }
+        Err(_) => Ok(process::exists(running.pid)),
     }
-    Ok(members)
-}
-
-fn is_ancestor(stat: &Stat, daemon: &Stat) -> bool {
-    proc::is_descendant(daemon, stat.pid).unwrap_or(false)
-}
-
-fn cpu_times(members: &[Stat]) -> Vec<(Pid, Duration)> {
-    // Who has ended since the list was made has no time to tell.
-    members
-        .iter()
-        .filter_map(|stat| proc::cpu_time(stat.pid).ok().map(|time| (stat.pid, time)))
-        .collect()
-}
-
-/// What was used between two readings; who was not there at first has used all of his in between.
-fn used(before: &[(Pid, Duration)], after: &[(Pid, Duration)]) -> Duration {
-    after
-        .iter()
-        .map(|(pid, time)| {
-            let earlier = before.iter().find(|(known, _)| known == pid);
-            time.saturating_sub(earlier.map_or(Duration::ZERO, |(_, time)| *time))
-        })
-        .sum()
 }
 
 /// psutil's names for the state letters of proc(5).

@@ -1,54 +1,19 @@
-//! The definition of a daemon: what the builder collected, checked and resolved.
+//! What the builder has been told, and how it becomes a checked definition.
 
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, reason};
-use crate::sys::fs::{Last, PathError, Trusted, is_possible, resolve, split};
+use crate::layout::Layout;
+use crate::sys::fs::{Last, PathError, Trusted, inode_of, is_possible, resolve, split};
 use crate::sys::signal::Signal;
 use crate::sys::user;
 
-/// Whether the daemon leaves the terminal.
-///
-/// ```
-/// use daemonocle::Detach;
-/// assert_eq!(Detach::default(), Detach::Auto);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Detach {
-    /// Detach, unless there is nothing to detach from: the program is PID 1, was started by PID 1
-    /// outside a container (by systemd, say), or its standard input is a socket (inetd). systemd
-    /// announces with `PIDFILE` in the environment that it wants a unit of `Type=forking` to
-    /// detach all the same (systemd.exec(5)).
-    #[default]
-    Auto,
-    /// Detach whatever the circumstances.
-    Always,
-    /// Stay in the foreground, as `--debug` makes it.
-    Never,
-}
-
-/// When a new daemon counts as started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Startup {
-    /// At its `ready()`, or when it has lived this long.
-    Alive(Duration),
-    /// At its `ready()`, which must come within this time.
-    Ready(Duration),
-}
-
-impl Startup {
-    pub(crate) const fn limit(self) -> Duration {
-        match self {
-            Self::Alive(limit) | Self::Ready(limit) => limit,
-        }
-    }
-}
+use super::{Config, Detach, Identity, Location, Startup};
 
 /// What the builder has been told, unchecked.
 #[derive(Clone, Debug)]
@@ -56,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) about: Option<String>,
     pub(crate) detach: Detach,
+    pub(crate) layout: Option<Layout>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) work_dir: PathBuf,
     pub(crate) stdout_file: Option<PathBuf>,
@@ -67,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) close_open_files: bool,
     pub(crate) core_dumps: bool,
     pub(crate) stop_timeout: Duration,
+    pub(crate) start_timeout: Duration,
     pub(crate) startup: Startup,
     pub(crate) end_on: Vec<Signal>,
 }
@@ -77,6 +44,7 @@ impl Settings {
             name,
             about: None,
             detach: Detach::Auto,
+            layout: None,
             pid_file: None,
             work_dir: PathBuf::from("/"),
             stdout_file: None,
@@ -88,6 +56,7 @@ impl Settings {
             close_open_files: false,
             core_dumps: false,
             stop_timeout: Duration::from_secs(10),
+            start_timeout: Duration::from_secs(90),
             startup: Startup::Alive(Duration::from_secs(1)),
             end_on: vec![Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM],
         }
@@ -98,16 +67,31 @@ impl Settings {
     pub(crate) fn locate(&self) -> Result<Location, Error> {
         check_name(&self.name)?;
         let trusted = Trusted::new(self.identity().ok().flatten().map(|who| (who.uid, who.gid)));
-        self.locate_for(trusted)?.ok_or_else(|| {
+        self.laid_out(trusted)?.locate_for(trusted)?.ok_or_else(|| {
             let name = &self.name;
             Error::definition(format!("{name} has no PID file, without which it cannot be found"))
         })
+    }
+
+    /// With the files that the layout has for those that have not been named.
+    fn laid_out(&self, trusted: Trusted) -> Result<Self, Error> {
+        let mut settings = self.clone();
+        if let Some(layout) = &self.layout {
+            let files = layout.files(&self.name, trusted)?;
+            settings.pid_file.get_or_insert(files.pid);
+            settings.stdout_file.get_or_insert(files.stdout);
+            settings.stderr_file.get_or_insert(files.stderr);
+        }
+        Ok(settings)
     }
 
     fn locate_for(&self, trusted: Trusted) -> Result<Option<Location>, Error> {
         let Some(path) = &self.pid_file else {
             return Ok(None);
         };
+        if path.as_os_str().as_bytes().ends_with(b"/") {
+            return Err(Error::definition(format!("PID file {path:?} is not the path of a file")));
+        }
         let root = self.root(trusted)?;
         let path = self.outside(&root, "PID file", path, Last::Keep, trusted)?;
         match fs::symlink_metadata(&path) {
@@ -135,12 +119,27 @@ impl Settings {
             let umask = self.umask;
             return Err(Error::definition(format!("umask {umask:#o} is not between 0 and 0o777")));
         }
+        if self.startup == Startup::Ready(Duration::ZERO) {
+            let message = "ready_timeout is zero, in which nothing can become ready";
+            return Err(Error::definition(message));
+        }
+        if let Some(signal) = self.end_on.iter().find(|signal| !signal.can_be_handled()) {
+            return Err(Error::definition(format!("end_on: {signal} cannot be handled")));
+        }
         let identity = self.identity()?;
         let trusted = Trusted::new(identity.as_ref().map(|who| (who.uid, who.gid)));
+        self.laid_out(trusted)?.validate_for(identity, trusted)
+    }
+
+    fn validate_for(self, identity: Option<Identity>, trusted: Trusted) -> Result<Config, Error> {
         let root = self.root(trusted)?;
-        let work_dir =
-            self.outside(&root, "working directory", &self.work_dir, Last::Follow, trusted)?;
-        check_dir("working directory", &work_dir)?;
+        let dir = |path| self.outside(&root, "working directory", path, Last::Follow, trusted);
+        let work_dir = dir(&self.work_dir)?;
+        let own_dir = self.layout.as_ref().and_then(Layout::own_dir).map(dir).transpose()?;
+        let makes_work_dir = own_dir.is_some_and(|own| own == work_dir) && !work_dir.exists();
+        if !makes_work_dir {
+            check_dir("working directory", &work_dir)?;
+        }
         let output = |what: &str, path: &Option<PathBuf>| match path {
             None => Ok(None),
             Some(path) => {
@@ -154,11 +153,13 @@ impl Settings {
         Ok(Config {
             location: self.locate_for(trusted)?,
             work_dir: inside(&root, &work_dir),
+            makes_work_dir,
             stdout_file: output("standard output file", &self.stdout_file)?,
             stderr_file: output("standard error file", &self.stderr_file)?,
+            root: self.chroot_dir.as_ref().and_then(|_| inode_of(&root)),
             chroot_dir: self.chroot_dir.is_some().then_some(root),
             identity,
-            settings: self.clone(),
+            settings: self,
         })
     }
 
@@ -242,7 +243,11 @@ fn absolute(what: &str, path: &Path) -> Result<PathBuf, Error> {
     if !is_possible(path) {
         return Err(Error::definition(format!("{what} {path:?} is not a path")));
     }
-    std::path::absolute(path).map_err(|error| Error::system(format!("{what} {path:?}"), error))
+    if path.is_absolute() {
+        return Ok(path.to_path_buf());
+    }
+    let here = std::env::current_dir();
+    here.map(|here| here.join(path)).map_err(|e| Error::system(format!("{what} {path:?}"), e))
 }
 
 fn at(what: &str, path: &Path, error: &PathError) -> Error {
@@ -291,109 +296,4 @@ fn find_group(text: &str) -> Result<u32, Error> {
 /// A user or group number. The largest one means "unchanged" to setresuid(2) and is none.
 fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number| *number != u32::MAX)
-}
-
-/// Where a PID file is, from outside any chroot, its directory free of symbolic links.
-#[derive(Clone, Debug)]
-pub(crate) struct Location {
-    pub(crate) dir: PathBuf,
-    pub(crate) name: OsString,
-    pub(crate) path: PathBuf,
-    pub(crate) trusted: Trusted,
-}
-
-impl Location {
-    pub(crate) fn cannot(&self, what: &str, error: io::Error) -> Error {
-        Error::system(format!("cannot {what} PID file {:?}", self.path), error)
-    }
-}
-
-/// The user to become.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) groups: Vec<u32>,
-}
-
-/// The definition of a daemon, checked: names looked up, paths absolute and resolved.
-///
-/// [`Daemon::check`](crate::Daemon::check) makes it, and a worker gets it from
-/// [`Context::definition`](crate::Context::definition).
-///
-/// ```
-/// let config = daemonocle::Daemon::new("example").work_dir("/usr/../tmp").check()?;
-/// assert_eq!(config.name(), "example");
-/// assert_eq!(config.work_dir(), std::path::Path::new("/tmp"));
-/// assert_eq!(config.pid_file(), None);
-/// assert_eq!(config.stdout_file(), None);
-/// assert_eq!(config.stderr_file(), None);
-/// assert_eq!(config.chroot_dir(), None);
-/// # Ok::<(), daemonocle::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Config {
-    settings: Settings,
-    pub(crate) location: Option<Location>,
-    pub(crate) identity: Option<Identity>,
-    work_dir: PathBuf,
-    stdout_file: Option<PathBuf>,
-    stderr_file: Option<PathBuf>,
-    chroot_dir: Option<PathBuf>,
-}
-
-impl Config {
-    /// The daemon's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.settings.name
-    }
-
-    /// The PID file, as a process outside the chroot directory sees it.
-    #[must_use]
-    pub fn pid_file(&self) -> Option<&Path> {
-        self.location.as_ref().map(|location| location.path.as_path())
-    }
-
-    /// The working directory, as the worker sees it.
-    #[must_use]
-    pub fn work_dir(&self) -> &Path {
-        &self.work_dir
-    }
-
-    /// The file that standard output goes to, as the worker sees it.
-    #[must_use]
-    pub fn stdout_file(&self) -> Option<&Path> {
-        self.stdout_file.as_deref()
-    }
-
-    /// The file that standard error goes to, as the worker sees it.
-    #[must_use]
-    pub fn stderr_file(&self) -> Option<&Path> {
-        self.stderr_file.as_deref()
-    }
-
-    /// The directory that becomes the root directory.
-    #[must_use]
-    pub fn chroot_dir(&self) -> Option<&Path> {
-        self.chroot_dir.as_deref()
-    }
-
-    pub(crate) const fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// Who owns what is made for the daemon: user and group number.
-    pub(crate) fn owner(&self) -> (u32, u32) {
-        match &self.identity {
-            Some(identity) => (identity.uid, identity.gid),
-            None => (user::effective(), user::effective_group()),
-        }
-    }
-
-    /// How long to wait for somebody else's start of the same daemon: as long as one may take that
-    /// succeeds at the last moment, or fails then and has to be cleared away.
-    pub(crate) const fn patience(&self) -> Duration {
-        self.settings.startup.limit().saturating_add(self.settings.stop_timeout)
-    }
 }

@@ -1,14 +1,13 @@
-//! Signals: their names, the dispositions a daemon starts with, and a pipe they arrive on.
+//! Signals: their names, the dispositions a daemon starts with, and how they are blocked.
+
+pub(crate) mod arrival;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use rustix::process as rx;
 
-use super::process::Pid;
-use super::{check, retry};
+use super::check;
 
 /// A signal, signal(7). As text it has its name and number.
 ///
@@ -74,6 +73,7 @@ impl Signal {
     pub(crate) const CONT: Self = Self(libc::SIGCONT);
     pub(crate) const STOP: Self = Self(libc::SIGSTOP);
     pub(crate) const TSTP: Self = Self(libc::SIGTSTP);
+    pub(crate) const XFSZ: Self = Self(libc::SIGXFSZ);
 
     /// The signal with this number, 1 to 64.
     ///
@@ -97,6 +97,12 @@ impl Signal {
     pub(crate) const fn exit_code(self) -> u8 {
         // At most 128 + 64.
         (128 + self.0) as u8
+    }
+
+    /// Whether a process may have a handler for it: not SIGKILL and SIGSTOP, and not what the C
+    /// library keeps for itself (signal(7)).
+    pub(crate) const fn can_be_handled(self) -> bool {
+        !matches!(self.0, libc::SIGKILL | libc::SIGSTOP | 32 | 33)
     }
 
     pub(crate) fn to_rustix(self) -> rx::Signal {
@@ -127,8 +133,7 @@ impl fmt::Debug for Signal {
 /// runtime wants it; handlers that the program installed itself stay too.
 pub(crate) fn reset() -> io::Result<()> {
     for number in 1..=64 {
-        // SIGKILL and SIGSTOP have no other action, 32 and 33 belong to the C library.
-        if matches!(number, libc::SIGKILL | libc::SIGSTOP | libc::SIGPIPE | 32 | 33) {
+        if number == libc::SIGPIPE || !Signal(number).can_be_handled() {
             continue;
         }
         // SAFETY: all-zero bytes are a valid `sigaction`: SIG_DFL, no flags, an empty mask.
@@ -163,16 +168,23 @@ pub(crate) struct Blocked(libc::sigset_t);
 
 impl Blocked {
     pub(crate) fn new(signals: &[Signal]) -> io::Result<Self> {
+        Self::set(&set_of(signals)?)
+    }
+
+    /// Every signal that can be blocked.
+    pub(crate) fn all() -> io::Result<Self> {
         // SAFETY: all-zero bytes are the empty signal set on Linux.
         let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-        for signal in signals {
-            // SAFETY: `set` is a valid set, and every `Signal` a number from 1 to 64.
-            check(unsafe { libc::sigaddset(&raw mut set, signal.number()) })?;
-        }
-        // SAFETY: as above.
+        // SAFETY: `set` is a valid set for the whole call.
+        check(unsafe { libc::sigfillset(&raw mut set) })?;
+        Self::set(&set)
+    }
+
+    fn set(set: &libc::sigset_t) -> io::Result<Self> {
+        // SAFETY: all-zero bytes are the empty signal set on Linux.
         let mut before: libc::sigset_t = unsafe { std::mem::zeroed() };
         // SAFETY: both sets are valid for the whole call.
-        match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before) } {
+        match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set, &raw mut before) } {
             0 => Ok(Self(before)),
             code => Err(io::Error::from_raw_os_error(code)),
         }
@@ -186,6 +198,55 @@ impl Drop for Blocked {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
         };
     }
+}
+
+fn set_of(signals: &[Signal]) -> io::Result<libc::sigset_t> {
+    // SAFETY: all-zero bytes are the empty signal set on Linux.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    for signal in signals {
+        // SAFETY: `set` is a valid set, and every `Signal` a number from 1 to 64.
+        check(unsafe { libc::sigaddset(&raw mut set, signal.number()) })?;
+    }
+    Ok(set)
+}
+
+/// While it lives, a child that ends stays to be waited for, whatever the process has said about
+/// SIGCHLD: were that ignored, nobody would learn how the child died (wait(2)). For a process with
+/// one thread.
+pub(crate) struct ChildrenStay(libc::sigaction);
+
+impl ChildrenStay {
+    pub(crate) fn begin() -> io::Result<Self> {
+        // SAFETY: all-zero bytes are a valid `sigaction`: SIG_DFL, no flags, an empty mask.
+        let default: libc::sigaction = unsafe { std::mem::zeroed() };
+        let mut before = default;
+        // SAFETY: SIG_DFL runs no code of ours, and both are valid for the whole call.
+        check(unsafe { libc::sigaction(libc::SIGCHLD, &raw const default, &raw mut before) })?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for ChildrenStay {
+    fn drop(&mut self) {
+        // SAFETY: the action is the one that was in force before; the call cannot fail for it.
+        unsafe { libc::sigaction(libc::SIGCHLD, &raw const self.0, std::ptr::null_mut()) };
+    }
+}
+
+/// Does `f` while a signal is ignored, so that what it would have reported shows as an error. For a
+/// process with one thread.
+pub(crate) fn ignoring<T>(signal: Signal, f: impl FnOnce() -> T) -> io::Result<T> {
+    // SAFETY: all-zero bytes are a valid `sigaction`: no flags, an empty mask.
+    let mut ignore: libc::sigaction = unsafe { std::mem::zeroed() };
+    ignore.sa_sigaction = libc::SIG_IGN;
+    let mut before = ignore;
+    let number = signal.number();
+    // SAFETY: SIG_IGN runs no code, and both are valid for the whole call.
+    check(unsafe { libc::sigaction(number, &raw const ignore, &raw mut before) })?;
+    let result = f();
+    // SAFETY: the action is the one that was in force before.
+    check(unsafe { libc::sigaction(number, &raw const before, std::ptr::null_mut()) })?;
+    Ok(result)
 }
 
 /// Ends this process as `signal` ends a process that has never heard of it.
@@ -210,153 +271,6 @@ pub(crate) fn stop_self() {
     let _ = rx::kill_process(rx::getpid(), Signal::STOP.to_rustix());
 }
 
-/// A signal that has come.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Arrival {
-    pub(crate) signal: Signal,
-    pub(crate) sender: Sender,
-}
-
-/// Who sent a signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sender {
-    /// The terminal, a timer, the kernel itself.
-    Kernel,
-    /// A process, if it can be seen from here.
-    Process(Option<Pid>),
-    /// A process that asks for the end and will ask again if need be: see [`Polite`].
-    Polite,
-}
-
-/// A signal that carries a mark, by which its receiver can tell it from one of kill(1): it asks
-/// for the end, and when it comes again it does not ask for more (`SI_QUEUE`, sigaction(2)).
-///
-/// The layout is the kernel's `siginfo_t` for signals of rt_sigqueueinfo(2).
-#[repr(C)]
-pub(super) struct Polite {
-    number: libc::c_int,
-    errno: libc::c_int,
-    code: libc::c_int,
-    #[cfg(target_pointer_width = "64")]
-    padding: libc::c_int,
-    pid: libc::pid_t,
-    uid: libc::uid_t,
-    value: usize,
-    rest: [usize; 12],
-}
-
-const MARK: usize = 0x6461_656d;
-
-impl Polite {
-    pub(super) fn new(signal: Signal) -> Self {
-        Self {
-            number: signal.number(),
-            errno: 0,
-            code: libc::SI_QUEUE,
-            #[cfg(target_pointer_width = "64")]
-            padding: 0,
-            pid: Pid::current().get(),
-            uid: rx::getuid().as_raw(),
-            value: MARK,
-            rest: [0; 12],
-        }
-    }
-}
-
-// 128 bytes on every architecture (`SI_MAX_SIZE`).
-#[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Polite>() == 128);
-
-/// A descriptor on which signals arrive as data.
-///
-/// The handler does nothing but write to a pipe. It is installed through `signal-hook-registry`,
-/// so that other users of that registry (tokio, `signal-hook`) in the same process go on working.
-pub(crate) struct Signals(OwnedFd);
-
-impl Signals {
-    pub(crate) fn register(signals: &[Signal]) -> io::Result<Self> {
-        use rustix::pipe::{PipeFlags, pipe_with};
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-        // A full pipe must not block a handler; thousands of unread signals are one signal.
-        rustix::io::ioctl_fionbio(&write, true)?;
-        let write = Arc::new(write);
-        let owner = Pid::current();
-        for &signal in signals {
-            let write = Arc::clone(&write);
-            // SAFETY: the handler calls getpid(2), write(2) and, in a stray child that it
-            // ends, sigaction(2), pthread_sigmask(3) and raise(3), all async-signal-safe
-            // (signal-safety(7)); it allocates nothing, takes no lock, and the first two, by
-            // rustix, leave `errno` alone.
-            unsafe {
-                signal_hook_registry::register_unchecked(signal.number(), move |info| {
-                    handle(&write, owner, signal, info);
-                })
-            }?;
-        }
-        Ok(Self(read))
-    }
-
-    /// The next signal; blocks until there is one.
-    pub(crate) fn next(&self) -> io::Result<Arrival> {
-        let mut record = [0; RECORD];
-        // Records are written whole (they are shorter than PIPE_BUF) and so are read whole.
-        let read = retry(|| Ok(rustix::io::read(&self.0, &mut record)?))?;
-        if read == RECORD {
-            decode(record).ok_or_else(|| io::ErrorKind::InvalidData.into())
-        } else {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        }
-    }
-}
-
-impl AsFd for Signals {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-const RECORD: usize = 8;
-
-/// What stands in a record where there is no PID.
-const KERNEL: i32 = -1;
-const POLITE: i32 = -2;
-
-fn decode(record: [u8; RECORD]) -> Option<Arrival> {
-    let [a, b, c, d, e, f, g, h] = record;
-    let sender = match i32::from_ne_bytes([e, f, g, h]) {
-        KERNEL => Sender::Kernel,
-        POLITE => Sender::Polite,
-        pid => Sender::Process(Pid::new(pid)),
-    };
-    Some(Arrival { signal: Signal::new(i32::from_ne_bytes([a, b, c, d]))?, sender })
-}
-
-/// Runs inside the signal handler.
-fn handle(pipe: &OwnedFd, owner: Pid, signal: Signal, info: &libc::siginfo_t) {
-    if Pid::current() != owner {
-        // A child that was forked without exec inherits the handler and the pipe; a signal to it
-        // is none to the daemon. It ends as if nobody had caught anything.
-        die_by(signal);
-        return;
-    }
-    let sender = match info.si_code {
-        libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL => {
-            // SAFETY: these three codes say that the sender's PID has been filled in.
-            unsafe { info.si_pid() }
-        }
-        _ => KERNEL,
-    };
-    // SAFETY: this code says that a value has been filled in.
-    let is_polite =
-        info.si_code == libc::SI_QUEUE && unsafe { info.si_value() }.sival_ptr.addr() == MARK;
-    let sender = if is_polite { POLITE } else { sender };
-    let mut record = [0; RECORD];
-    record[..4].copy_from_slice(&signal.number().to_ne_bytes());
-    record[4..].copy_from_slice(&sender.to_ne_bytes());
-    // EAGAIN: see `register`. EINTR cannot be: a write to a pipe that does not block is atomic.
-    let _ = rustix::io::write(pipe, &record);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,15 +280,5 @@ mod tests {
         assert_eq!(Signal::TERM.to_string(), "SIGTERM (15)");
         assert_eq!(Signal(40).to_string(), "signal 40");
         assert_eq!(Signal::KILL.exit_code(), 137);
-    }
-
-    #[test]
-    fn records_survive_the_pipe() {
-        let mut record = [0; RECORD];
-        record[..4].copy_from_slice(&15_i32.to_ne_bytes());
-        record[4..].copy_from_slice(&77_i32.to_ne_bytes());
-        let arrival = decode(record).map(|a| (a.signal, a.sender));
-        assert_eq!(arrival, Some((Signal::TERM, Sender::Process(Pid::new(77)))));
-        assert!(decode([0; RECORD]).is_none());
     }
 }

@@ -1,0 +1,43 @@
+//! What system calls a process makes, seen by strace(1).
+
+use crate::fixture::Fixture;
+use crate::privilege::{skip, skip_unless_there_is};
+use crate::process::Pid;
+
+/// What strace has seen in three seconds.
+#[derive(Debug)]
+pub struct Calls {
+    /// The calls that were made. Not what the threads were waiting in when strace came, and still
+    /// are when it goes.
+    pub made: Vec<String>,
+    /// How many threads it has seen, at least.
+    pub threads: usize,
+}
+
+impl Calls {
+    /// Those of these processes and all their threads; `None`: the calling test has to be skipped,
+    /// which has been said.
+    #[must_use]
+    pub fn of(pids: &[Pid], fixture: &Fixture<'_>, name: &str) -> Option<Self> {
+        if skip_unless_there_is("strace", name) || skip_unless_there_is("timeout", name) {
+            return None;
+        }
+        let log = fixture.sandbox().path("calls");
+        let mut words: Vec<_> = ["timeout", "3", "strace", "-f", "-o"].map(String::from).into();
+        words.push(log.display().to_string());
+        for pid in pids {
+            words.extend(["-p".to_owned(), pid.to_string()]);
+        }
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let watch = fixture.watch(&words).finish();
+        if !watch.stderr.contains("attached") {
+            skip(name, &format!("strace cannot attach: {}", watch.stderr.trim()));
+            return None;
+        }
+        let text = fixture.sandbox().read("calls");
+        let is_made =
+            |line: &&str| !line.ends_with("<unfinished ...>") && !line.ends_with("<detached ...>");
+        let made = text.lines().filter(is_made).map(str::to_owned).collect();
+        Some(Self { made, threads: text.lines().count() })
+    }
+}

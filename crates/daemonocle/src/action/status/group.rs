@@ -1,0 +1,75 @@
+//! What a daemon's process group uses.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use crate::pid_file::Running;
+use crate::sys::fd::wait_readable;
+use crate::sys::proc::{self, Stat};
+use crate::sys::process::Pid;
+
+/// How long the use of the processor is watched.
+const WINDOW: Duration = Duration::from_millis(100);
+
+/// The processes of the daemon's group without its ancestors, who in the foreground may belong to
+/// it: the command that started it, a script, a pipeline. The dead have no memory, but may have used
+/// a processor just before.
+pub(super) fn members(daemon: &Stat) -> io::Result<Vec<Pid>> {
+    let mut members = proc::group(daemon.group)?;
+    let ancestors = proc::ancestors(daemon).unwrap_or_default();
+    members.retain(|pid| !ancestors.contains(pid));
+    if !members.contains(&daemon.pid) {
+        members.push(daemon.pid);
+    }
+    Ok(members)
+}
+
+/// How many of these are alive.
+pub(super) fn count(members: &[Pid]) -> usize {
+    let is_alive = |pid| matches!(proc::stat(pid), Ok(Some(stat)) if !stat.is_dead());
+    members.iter().filter(|pid| is_alive(**pid)).count()
+}
+
+/// The use of processors by a group, watched for a while.
+pub(super) struct Usage {
+    before: HashMap<Pid, Duration>,
+    began: Instant,
+}
+
+impl Usage {
+    /// `None`: the daemon has ended meanwhile.
+    pub(super) fn watch(running: &Running, daemon: &Stat) -> io::Result<Option<Self>> {
+        let members = members(daemon)?;
+        let began = Instant::now();
+        let before = cpu_times(&members).collect();
+        // Not a sleep: a daemon that ends meanwhile is noticed.
+        let handle = running.handle.as_ref().ok().map(AsFd::as_fd);
+        let has_ended = wait_readable([handle], began.checked_add(WINDOW))? == [true];
+        Ok((!has_ended).then_some(Self { before, began }))
+    }
+
+    /// What these have used since, in percent of one processor. Who was not there at first has used
+    /// all of his in between.
+    pub(super) fn percent(&self, members: &[Pid]) -> f64 {
+        // Taken before the first reading, as the other one: that may take a while in a large group.
+        let elapsed = self.began.elapsed();
+        let earlier = |pid| self.before.get(&pid).copied().unwrap_or_default();
+        let used = cpu_times(members).map(|(pid, time)| time.saturating_sub(earlier(pid)));
+        100.0 * used.sum::<Duration>().as_secs_f64() / elapsed.as_secs_f64()
+    }
+}
+
+fn cpu_times(members: &[Pid]) -> impl Iterator<Item = (Pid, Duration)> {
+    // Who has gone since the list was made has no time to tell.
+    members.iter().filter_map(|&pid| Some((pid, proc::cpu_time(pid).ok()?)))
+}
+
+/// The memory of these in percent of the machine's.
+pub(super) fn memory_percent(members: &[Pid]) -> io::Result<f64> {
+    let memory: u64 = members.iter().filter_map(|&pid| proc::memory(pid).ok()).sum();
+    Ok(100.0 * memory as f64 / proc::total_memory()? as f64)
+}

@@ -1,0 +1,100 @@
+//! Whose files and directories can be relied on.
+
+use super::Meta;
+use crate::sys::{proc, user};
+
+/// Users whose files and directories are as good as our own: root, ourselves, and the user that
+/// the daemon is going to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trusted {
+    us: u32,
+    daemon: u32,
+    our_group: u32,
+    daemon_group: u32,
+}
+
+impl Trusted {
+    pub(crate) fn new(daemon: Option<(u32, u32)>) -> Self {
+        let (us, our_group) = (user::effective(), user::effective_group());
+        let (daemon, daemon_group) = daemon.unwrap_or((us, our_group));
+        Self { us, daemon, our_group, daemon_group }
+    }
+
+    /// Whether a file or a process of this user is as good as our own.
+    pub(crate) fn includes(&self, uid: u32) -> bool {
+        [0, self.us, self.daemon].contains(&uid)
+    }
+
+    /// Whether a process with all these users is as good as our own. In a set-user-ID program the
+    /// one who runs it is among them, for a daemon of this very program as for ourselves.
+    pub(crate) fn is_one_of_us(&self, users: &[u32]) -> bool {
+        !users.is_empty() && users.iter().all(|user| self.includes(*user) || *user == user::real())
+    }
+
+    /// Whether a link of this user, in this directory, may be followed: with our privileges, he
+    /// could otherwise lead us to files that are not his. The daemon's own user is not among them.
+    /// Nobody can tell who an unmapped owner is: he is root only where others cannot make links.
+    pub(crate) fn follows(&self, uid: u32, dir: impl FnOnce() -> Option<Meta>) -> bool {
+        uid == 0
+            || uid == self.us
+            || (is_unmapped(uid) && dir().is_some_and(|dir| !self.shares(&dir)))
+    }
+
+    /// Whether somebody else can put files into a directory, or another file in a file's place.
+    /// In a sticky one (`/tmp`) he can do the former only.
+    pub(super) fn shares(&self, dir: &Meta) -> bool {
+        const GROUP_WRITES: u32 = 0o020;
+        const OTHERS_WRITE: u32 = 0o002;
+        let is_our_group = [0, self.our_group, self.daemon_group].contains(&dir.gid);
+        dir.mode & OTHERS_WRITE != 0 || (dir.mode & GROUP_WRITES != 0 && !is_our_group)
+    }
+
+    /// Who else may write to a file or directory, in words.
+    pub(crate) fn writers(&self, meta: &Meta) -> Option<String> {
+        match (self.shares(meta), meta.mode & 0o002) {
+            (false, _) => None,
+            (true, 0) => Some(format!("group {}", meta.gid)),
+            (true, _) => Some("every user".to_owned()),
+        }
+    }
+
+    /// Whether the owner of a directory is one of us, or root outside of our user namespace.
+    fn owns(&self, dir: &Meta) -> bool {
+        self.includes(dir.uid) || is_unmapped(dir.uid)
+    }
+
+    /// Whether nobody else can put another file in the place of one in this directory.
+    pub(super) fn guards(&self, dir: &Meta) -> bool {
+        const STICKY: u32 = 0o1000;
+        self.owns(dir) && (!self.shares(dir) || dir.mode & STICKY != 0)
+    }
+
+    /// Why a file in this directory could be exchanged by somebody else, if it could.
+    pub(crate) fn objection(&self, dir: &Meta) -> Option<String> {
+        if !self.owns(dir) {
+            let owner = user::describe(dir.uid);
+            return Some(format!("it belongs to user {owner}, who could replace the file"));
+        }
+        match self.writers(dir) {
+            Some(who) if !self.guards(dir) => {
+                let mode = dir.mode;
+                Some(format!("{who} may write there (mode {mode:04o}) and could replace the file"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether this is how a user shows who is not mapped into our user namespace, as the root outside
+/// of a container's; where it is mapped, it is an ordinary user (user_namespaces(7)).
+fn is_unmapped(uid: u32) -> bool {
+    const OVERFLOW: u32 = 65534;
+    let is_mapped = |map: &str| {
+        map.lines().any(|line| {
+            let numbers: Vec<u64> =
+                line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
+            matches!(numbers[..], [first, _, count] if (first..first.saturating_add(count)).contains(&OVERFLOW.into()))
+        })
+    };
+    uid == OVERFLOW && proc::read("/proc/self/uid_map").is_ok_and(|map| !is_mapped(&map))
+}

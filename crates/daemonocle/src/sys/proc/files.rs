@@ -1,0 +1,218 @@
+//! The files that processes have open, and the locks they hold on them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use super::{numbers, read, require_own};
+use crate::sys::fs::Inode;
+use crate::sys::lock::Byte;
+use crate::sys::process::Pid;
+
+/// The two kinds of byte-range locks, as /proc names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockKind {
+    /// Of a process.
+    Record,
+    /// Of an open file description.
+    Shared,
+}
+
+/// A file that a process has open.
+pub(crate) struct OpenFile {
+    /// The path that it has, or had, as far as that can be seen from here.
+    pub(crate) path: PathBuf,
+    pub(crate) inode: Inode,
+    /// Its owner.
+    pub(crate) uid: u32,
+    /// Its type and permissions.
+    pub(crate) mode: u32,
+    pub(crate) is_regular: bool,
+    pub(crate) is_dir: bool,
+    pub(crate) is_deleted: bool,
+    pub(crate) is_empty: bool,
+    /// What the kernel tells of the descriptor.
+    info: String,
+}
+
+impl OpenFile {
+    /// Whether the process itself holds a write lock of this kind on this byte: the kernel shows a
+    /// lock only at a holder's descriptors (/proc/PID/fdinfo, proc(5)).
+    pub(crate) fn is_locked(&self, kind: LockKind, byte: Byte) -> bool {
+        shows_lock(&self.info, kind, byte)
+    }
+}
+
+/// The files that a process has open and that are `wanted`; only its owner and root may ask.
+pub(crate) fn open_files(pid: Pid, wanted: impl Fn(Inode) -> bool) -> io::Result<Vec<OpenFile>> {
+    const MARK: &[u8] = b" (deleted)";
+    require_own()?;
+    let mut files = Vec::new();
+    for fd in numbers(&format!("/proc/{pid}/fd"))? {
+        let link = format!("/proc/{pid}/fd/{fd}");
+        let Some(meta) = if_open(fs::metadata(&link))? else {
+            continue;
+        };
+        if !wanted(Inode::from(&meta)) {
+            continue;
+        }
+        let target = if_open(fs::read_link(&link))?;
+        let info = if_open(read(&format!("/proc/{pid}/fdinfo/{fd}")))?;
+        let (Some(target), Some(info)) = (target, info) else {
+            continue;
+        };
+        let path = target.as_os_str().as_bytes();
+        files.push(OpenFile {
+            path: OsStr::from_bytes(path.strip_suffix(MARK).unwrap_or(path)).into(),
+            inode: Inode::from(&meta),
+            uid: meta.uid(),
+            mode: meta.mode(),
+            is_regular: meta.is_file(),
+            is_dir: meta.is_dir(),
+            is_deleted: meta.nlink() == 0,
+            is_empty: meta.len() == 0,
+            info,
+        });
+    }
+    Ok(files)
+}
+
+/// `None`: the descriptor was closed while the list was read. That it may not be looked at, although
+/// its number may be (it takes more rights, ptrace(2)), is an error.
+pub(super) fn if_open<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether `pid` itself holds such a lock on this very file. An error where it may not be asked.
+pub(crate) fn holds_lock(pid: Pid, inode: Inode, kind: LockKind, byte: Byte) -> io::Result<bool> {
+    let files = open_files(pid, |other| other == inode)?;
+    Ok(files.iter().any(|file| file.is_locked(kind, byte)))
+}
+
+fn shows_lock(fdinfo: &str, kind: LockKind, byte: Byte) -> bool {
+    let wanted = match kind {
+        LockKind::Record => "POSIX",
+        LockKind::Shared => "OFDLCK",
+    };
+    fdinfo.lines().filter_map(|line| line.strip_prefix("lock:")).any(|line| {
+        // "lock:	1: OFDLCK ADVISORY  WRITE -1 fe:00:1234 1073741824 1073741825"
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        match words[..] {
+            [_, name, _, "WRITE", _, _, start, end] => name == wanted && covers(start, end, byte),
+            _ => false,
+        }
+    })
+}
+
+/// Neighbouring locks of one holder are shown as one.
+fn covers(start: &str, end: &str, Byte(byte): Byte) -> bool {
+    let is_after = |start: i64| start <= byte;
+    let is_before = |end: i64| byte <= end;
+    start.parse().is_ok_and(is_after) && (end == "EOF" || end.parse().is_ok_and(is_before))
+}
+
+/// A lock that a process holds on some file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeldLock {
+    pub(crate) pid: Pid,
+    /// The file. Some file systems (btrfs) show another device here than in stat(2).
+    pub(crate) inode: Inode,
+    pub(crate) byte: Byte,
+}
+
+/// The record locks for writing, of anybody and on any file, that begin at one of these bytes
+/// (/proc/locks, proc(5)). None where /proc does not tell.
+pub(crate) fn held_locks(bytes: &[Byte]) -> io::Result<Vec<HeldLock>> {
+    /// What the kernel gives out in one piece. A longer list may change between two pieces, and
+    /// then lack what was there all the time.
+    const PIECE: usize = 4000;
+    /// So many times is a longer list read.
+    const READINGS: usize = 4;
+    let mut locks = Vec::new();
+    if require_own().is_err() {
+        return Ok(locks);
+    }
+    for _ in 0..READINGS {
+        let text = match read("/proc/locks") {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error),
+        };
+        for lock in text.lines().filter_map(parse_lock) {
+            if bytes.contains(&lock.byte) && !locks.contains(&lock) {
+                locks.push(lock);
+            }
+        }
+        if text.len() < PIECE {
+            break;
+        }
+    }
+    Ok(locks)
+}
+
+fn parse_lock(line: &str) -> Option<HeldLock> {
+    // "1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 1073741826 1073741826"; who waits has a "->".
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [_, "POSIX", _, "WRITE", pid, place, start, _] = words[..] else {
+        return None;
+    };
+    let place: Vec<&str> = place.split(':').collect();
+    let [major, minor, number] = place[..] else {
+        return None;
+    };
+    let (major, minor) =
+        (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    Some(HeldLock {
+        pid: Pid::new(pid.parse().ok()?)?,
+        inode: Inode::listed(major, minor, number.parse().ok()?),
+        byte: Byte(start.parse().ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_record_locks_for_writing_are_listed() {
+        let pid = Pid::current();
+        let lock = |line: &str| parse_lock(&line.replace("PID", &pid.to_string()));
+        let expected = HeldLock { pid, inode: Inode::listed(0xfe, 1, 34), byte: Byte(77) };
+        assert_eq!(lock("1: POSIX  ADVISORY  WRITE PID fe:01:34 77 78"), Some(expected));
+        assert_eq!(lock("1: POSIX  ADVISORY  WRITE PID fe:01:34 77 EOF"), Some(expected));
+        for bad in [
+            "1: POSIX  ADVISORY  READ PID fe:00:34 77 77",
+            "1: -> POSIX  ADVISORY  WRITE PID fe:00:34 77 77",
+            "1: OFDLCK ADVISORY  WRITE -1 fe:00:34 77 77",
+            "1: POSIX  ADVISORY  WRITE 0 fe:00:34 77 EOF",
+            "1: POSIX  ADVISORY  WRITE PID <none>:0 77 EOF",
+            "1: POSIX  ADVISORY  WRITE PID fe:00 77 EOF",
+            "",
+        ] {
+            assert_eq!(lock(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_lock_line_is_told_from_its_neighbours() {
+        let line = "pos:\t0\nlock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:00:1234 10 11\n";
+        let shared = |line: &str, byte| shows_lock(line, LockKind::Shared, Byte(byte));
+        assert!(shared(line, 10));
+        assert!(shared(line, 11));
+        assert!(!shared(line, 9));
+        assert!(!shared(line, 12));
+        assert!(!shows_lock(line, LockKind::Record, Byte(10)));
+        assert!(!shared(&line.replace("WRITE", "READ"), 10));
+        assert!(!shared(&line.replace("OFDLCK", "FLOCK"), 10));
+        assert!(!shared(&line.replace("11\n", "\n"), 10));
+        let line = line.replace("OFDLCK", "POSIX").replace("11\n", "EOF\n");
+        assert!(shows_lock(&line, LockKind::Record, Byte(99)));
+    }
+}

@@ -1,0 +1,236 @@
+//! Signals that arrive as data, on a descriptor.
+
+use std::io;
+use std::mem::offset_of;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::process as rx;
+
+use super::{Signal, die_by, set_of};
+use crate::sys::fs::{Inode, Meta};
+use crate::sys::hooks::is_copy;
+use crate::sys::process::Pid;
+use crate::sys::{check, retry};
+
+/// A signal that has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) signal: Signal,
+    pub(crate) sender: Sender,
+}
+
+/// Who sent a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// The terminal, a timer, the kernel itself.
+    Kernel,
+    /// A process, if it can be seen from here.
+    Process(Option<Pid>),
+    /// A process that asks for the end and will ask again if need be: see [`Polite`].
+    Polite,
+}
+
+/// A signal that carries a mark, by which its receiver can tell it from one of kill(1): it asks
+/// for the end, and when it comes again it does not ask for more (`SI_QUEUE`, sigaction(2)).
+///
+/// The layout is the kernel's `siginfo_t` for signals of rt_sigqueueinfo(2).
+#[repr(C)]
+pub(crate) struct Polite {
+    number: libc::c_int,
+    errno: libc::c_int,
+    code: libc::c_int,
+    #[cfg(target_pointer_width = "64")]
+    padding: libc::c_int,
+    pid: libc::pid_t,
+    uid: libc::uid_t,
+    value: usize,
+    rest: [usize; 12],
+}
+
+const MARK: usize = 0x6461_656d;
+
+impl Polite {
+    pub(crate) fn new(signal: Signal) -> Self {
+        Self {
+            number: signal.number(),
+            errno: 0,
+            code: libc::SI_QUEUE,
+            #[cfg(target_pointer_width = "64")]
+            padding: 0,
+            pid: Pid::current().get(),
+            uid: rx::getuid().as_raw(),
+            value: MARK,
+            rest: [0; 12],
+        }
+    }
+}
+
+// 128 bytes on every architecture (`SI_MAX_SIZE`).
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Polite>() == 128);
+
+/// Signals that arrive as data in a process whatever its threads: by way of a handler.
+///
+/// It does nothing but write to a pipe. It is installed through `signal-hook-registry`,
+/// so that other users of that registry (tokio, `signal-hook`) in the same process go on working.
+pub(crate) struct Signals {
+    read: OwnedFd,
+    /// Kept so that the pipe has no end, also where no handler writes to it.
+    _write: Arc<OwnedFd>,
+    /// Both ends have it.
+    pipe: Inode,
+}
+
+impl Signals {
+    pub(crate) fn register(signals: &[Signal]) -> io::Result<Self> {
+        use rustix::pipe::{PipeFlags, pipe_with};
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        // A full pipe must not block a handler; thousands of unread signals are one signal.
+        rustix::io::ioctl_fionbio(&write, true)?;
+        let pipe = Meta::of(&read)?.inode;
+        let write = Arc::new(write);
+        let owner = Pid::current();
+        for &signal in signals {
+            let write = Arc::clone(&write);
+            // SAFETY: the handler calls getpid(2), fstat(2), write(2) and, in a process that it
+            // ends, sigaction(2), pthread_sigmask(3) and raise(3), all async-signal-safe
+            // (signal-safety(7)); it allocates nothing, takes no lock, and the first three, by
+            // rustix, leave `errno` alone.
+            unsafe {
+                signal_hook_registry::register_unchecked(signal.number(), move |info| {
+                    handle((&write, pipe), owner, signal, info);
+                })
+            }?;
+        }
+        Ok(Self { read, _write: write, pipe })
+    }
+
+    /// The next signal; blocks until there is one. An error: somebody has closed the descriptor, or
+    /// put a file of his own in its place, which must not be waited for.
+    pub(crate) fn next(&self) -> io::Result<Arrival> {
+        if Meta::of(&self.read)?.inode != self.pipe {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut record = [0; RECORD];
+        // Records are written whole (they are shorter than PIPE_BUF) and so are read whole.
+        let read = retry(|| Ok(rustix::io::read(&self.read, &mut record)?))?;
+        if read == RECORD {
+            decode(record).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.read.as_fd()
+    }
+}
+
+const RECORD: usize = 8;
+
+/// What stands in a record where there is no PID.
+const KERNEL: i32 = -1;
+const POLITE: i32 = -2;
+
+fn decode(record: [u8; RECORD]) -> Option<Arrival> {
+    let [a, b, c, d, e, f, g, h] = record;
+    let sender = match i32::from_ne_bytes([e, f, g, h]) {
+        KERNEL => Sender::Kernel,
+        POLITE => Sender::Polite,
+        pid => Sender::Process(Pid::new(pid)),
+    };
+    Some(Arrival { signal: Signal::new(i32::from_ne_bytes([a, b, c, d]))?, sender })
+}
+
+/// Runs inside the signal handler.
+fn handle((pipe, inode): (&OwnedFd, Inode), owner: Pid, signal: Signal, info: &libc::siginfo_t) {
+    // A child that was forked without exec inherits the handler and the pipe; a signal to it is none
+    // to the daemon. And where the worker has put a file of its own in the place of the pipe, nobody
+    // listens, and nothing is ours to write. Both end as if nobody had caught anything.
+    if Pid::current() != owner || is_copy() || Meta::of(pipe).is_ok_and(|meta| meta.inode != inode)
+    {
+        die_by(signal);
+        return;
+    }
+    let sender = match is_from_process(info.si_code) {
+        // SAFETY: the code says that the sender's PID has been filled in.
+        true => unsafe { info.si_pid() },
+        false => KERNEL,
+    };
+    // SAFETY: this code says that a value has been filled in.
+    let is_polite =
+        info.si_code == libc::SI_QUEUE && unsafe { info.si_value() }.sival_ptr.addr() == MARK;
+    let sender = if is_polite { POLITE } else { sender };
+    let mut record = [0; RECORD];
+    record[..4].copy_from_slice(&signal.number().to_ne_bytes());
+    record[4..].copy_from_slice(&sender.to_ne_bytes());
+    // EAGAIN: see `register`. EINTR cannot be: a write to a pipe that does not block is atomic.
+    let _ = rustix::io::write(pipe, &record);
+}
+
+/// Signals that arrive as data in a process with one thread, which has blocked them: signalfd(2).
+/// What the process has said about these signals stays as it is.
+pub(crate) struct Queue(OwnedFd);
+
+impl Queue {
+    pub(crate) fn new(signals: &[Signal]) -> io::Result<Self> {
+        let set = set_of(signals)?;
+        // SAFETY: the set is valid for the whole call, which makes a new descriptor.
+        let fd = check(unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC) })?;
+        // SAFETY: it has just been made, and nobody else knows it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The next signal; blocks until there is one.
+    pub(crate) fn next(&self) -> io::Result<Arrival> {
+        let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+        let read = retry(|| Ok(rustix::io::read(&self.0, &mut info)?))?;
+        let field = |offset: usize| {
+            let bytes = info.get(offset..offset + 4).and_then(|bytes| bytes.try_into().ok());
+            bytes.map_or(0, i32::from_ne_bytes)
+        };
+        let signal = Signal::new(field(offset_of!(libc::signalfd_siginfo, ssi_signo)));
+        let code = field(offset_of!(libc::signalfd_siginfo, ssi_code));
+        let pid = field(offset_of!(libc::signalfd_siginfo, ssi_pid));
+        match signal {
+            Some(signal) if read == info.len() => {
+                let sender = if is_from_process(code) {
+                    Sender::Process(Pid::new(pid))
+                } else {
+                    Sender::Kernel
+                };
+                Ok(Arrival { signal, sender })
+            }
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Whether the code of a signal says that the PID of its sender is known (sigaction(2)).
+fn is_from_process(code: i32) -> bool {
+    matches!(code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_survive_the_pipe() {
+        let mut record = [0; RECORD];
+        record[..4].copy_from_slice(&15_i32.to_ne_bytes());
+        record[4..].copy_from_slice(&77_i32.to_ne_bytes());
+        let arrival = decode(record).map(|a| (a.signal, a.sender));
+        assert_eq!(arrival, Some((Signal::TERM, Sender::Process(Pid::new(77)))));
+        assert!(decode([0; RECORD]).is_none());
+    }
+}
