@@ -1,0 +1,152 @@
+//! The PID file of a running daemon is deleted or moved: the daemon is still found, and it alone.
+
+use std::fs;
+
+use daemonocle_tests::{Fixture, Pid, Sandbox, eventually, is_alive, skip_unless_root};
+use rustix::process::Signal;
+
+/// That every action knows of the daemon, and that a stop ends it.
+fn expect_found(fixture: &Fixture<'_>, pid: Pid) {
+    let status = fixture.status();
+    assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+    let output = fixture.start();
+    assert_eq!(output.code(), Some(1), "{output:?}");
+    assert!(output.stderr.contains(&format!("already running with PID {pid}")), "{output:?}");
+    assert_eq!(fixture.sandbox().survivors(), [pid], "no second one");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert!(!is_alive(pid));
+    assert!(is_alive(fixture.started()));
+}
+
+#[test]
+fn a_daemon_whose_file_was_deleted_is_found() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    fs::remove_file(sandbox.path("example.pid")).unwrap();
+    expect_found(&fixture, pid);
+}
+
+#[test]
+fn a_daemon_does_not_remove_a_file_that_is_not_its_own() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    fs::remove_file(sandbox.path("example.pid")).unwrap();
+    sandbox.write("example.pid", "another\n");
+    sandbox.signal(pid, Signal::TERM);
+    eventually("it has ended", || !is_alive(pid));
+    assert_eq!(sandbox.read("example.pid"), "another\n");
+}
+
+#[test]
+fn a_daemon_whose_file_was_renamed_is_found() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    fs::rename(sandbox.path("example.pid"), sandbox.path("other.pid")).unwrap();
+    expect_found(&fixture, pid);
+}
+
+#[test]
+fn a_daemon_whose_file_was_replaced_is_found() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    let new = sandbox.write("new", "1\n");
+    fs::rename(new, sandbox.path("example.pid")).unwrap();
+    expect_found(&fixture, pid);
+}
+
+#[test]
+fn a_daemon_whose_directory_was_deleted_is_found() {
+    let sandbox = Sandbox::new();
+    let dir = sandbox.make_dir("run", 0o755);
+    let fixture = sandbox.fixture("ready").set("pid_file", dir.join("example.pid"));
+    let pid = fixture.started();
+    fs::remove_dir_all(&dir).unwrap();
+    expect_found(&fixture, pid);
+}
+
+#[test]
+fn a_daemon_whose_directory_was_renamed_is_found_there() {
+    let sandbox = Sandbox::new();
+    let dir = sandbox.make_dir("run", 0o755);
+    let pid = sandbox.fixture("ready").set("pid_file", dir.join("example.pid")).started();
+    let dir = sandbox.path("var");
+    fs::rename(sandbox.path("run"), &dir).unwrap();
+    let fixture = sandbox.fixture("ready").set("pid_file", dir.join("example.pid"));
+    let told = format!("WARNING: example already running with PID {pid}\n");
+    fixture.start().expect(0, "", &told);
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+}
+
+#[test]
+fn a_file_moved_to_the_place_of_another_daemon_is_not_believed() {
+    let sandbox = Sandbox::new();
+    let one = sandbox.fixture("ready");
+    let two = sandbox.fixture("ready").set("pid_file", sandbox.path("two.pid"));
+    let pid = one.started();
+    fs::rename(sandbox.path("example.pid"), sandbox.path("two.pid")).unwrap();
+    for arguments in [&["status"][..], &["stop"], &["stop", "--force", "--timeout", "0"]] {
+        let output = two.run(arguments).finish();
+        assert_eq!(output.code(), Some(1), "{output:?}");
+        assert!(output.stderr.contains("is locked by a process that is not the daemon"));
+    }
+    assert!(is_alive(pid));
+    expect_found(&one, pid);
+}
+
+#[test]
+fn two_daemons_of_one_directory_are_told_apart() {
+    let sandbox = Sandbox::new();
+    let one = sandbox.fixture("ready");
+    let two = sandbox.fixture("ready").set("pid_file", sandbox.path("two.pid"));
+    let pid = one.started();
+    let other = two.started();
+    fs::rename(sandbox.path("example.pid"), sandbox.path("swap")).unwrap();
+    fs::rename(sandbox.path("two.pid"), sandbox.path("example.pid")).unwrap();
+    fs::rename(sandbox.path("swap"), sandbox.path("two.pid")).unwrap();
+    for arguments in [&["status"][..], &["stop"]] {
+        let output = one.run(arguments).finish();
+        assert_eq!(output.code(), Some(1), "{output:?}");
+    }
+    fs::remove_file(sandbox.path("example.pid")).unwrap();
+    fs::remove_file(sandbox.path("two.pid")).unwrap();
+    one.stop().expect(0, "Stopping example ... OK\n", "");
+    assert!(!is_alive(pid));
+    assert!(is_alive(other));
+    two.stop().expect(0, "Stopping example ... OK\n", "");
+}
+
+#[test]
+fn even_to_a_user_who_may_not_examine_it() {
+    if skip_unless_root("even_to_a_user_who_may_not_examine_it") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").for_everybody();
+    let pid = fixture.started();
+    for change in ["nothing", "delete"] {
+        if change == "delete" {
+            fs::remove_file(sandbox.path("example.pid")).unwrap();
+        }
+        let status = fixture.run(&["status"]).as_user(65534, 65534).finish();
+        assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+        let stop = fixture.run(&["stop"]).as_user(65534, 65534).finish();
+        assert_eq!(stop.code(), Some(1), "{stop:?}");
+        assert!(stop.stderr.contains(&format!("(PID {pid})")), "{stop:?}");
+    }
+    assert!(is_alive(pid));
+}
+
+#[test]
+fn a_daemon_whose_directory_was_replaced_is_found() {
+    let sandbox = Sandbox::new();
+    let dir = sandbox.make_dir("run", 0o755);
+    let fixture = sandbox.fixture("ready").set("pid_file", dir.join("example.pid"));
+    let pid = fixture.started();
+    fs::rename(&dir, sandbox.path("old")).unwrap();
+    sandbox.make_dir("run", 0o755);
+    expect_found(&fixture, pid);
+}
