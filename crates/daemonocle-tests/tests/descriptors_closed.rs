@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use daemonocle_tests::{Sandbox, descriptors, eventually, is_alive};
+use daemonocle_tests::{Sandbox, descriptors, eventually, is_alive, skip, skip_unless_there_is};
 use rustix::process::Signal;
 
 const OK: &str = "Starting example ... OK\n";
@@ -24,6 +24,34 @@ fn a_running_daemon_ends() {
     assert_eq!(fixture.hook_log(), REASON);
     fixture.status().expect(1, "example -- not running\n", "");
     sandbox.fixture("ready").started();
+}
+
+/// While the library still has things to do with them: it must not do them to what is in their place
+/// by then.
+#[test]
+fn a_daemon_that_is_busy_with_them_ends() {
+    let name = "a_daemon_that_is_busy_with_them_ends";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    for calls in ["recvfrom", "fstat,newfstatat,statx", "dup2,dup3", "close"] {
+        let sandbox = Sandbox::new();
+        let fifo = sandbox.make_fifo("fifo");
+        let fixture = sandbox.fixture("close-all").set("trigger", &fifo);
+        let inject = format!("inject={calls}:delay_exit=30000");
+        let strace = ["strace", "-f", "-o", "/dev/null", "-e", &inject];
+        let trial = fixture.watch(&[&strace[..], &["true"]].concat()).finish();
+        if trial.code() != Some(0) {
+            skip(name, &format!("strace cannot trace: {}", trial.stderr.trim()));
+            return;
+        }
+        let start = fixture.run(&["start"]).under(&strace).spawn();
+        start.says(OK);
+        fs::write(&fifo, "").unwrap();
+        start.finish().expect(0, OK, "");
+        assert_eq!(fixture.hook_log(), REASON, "{calls}");
+        sandbox.expect_nobody();
+    }
 }
 
 #[test]

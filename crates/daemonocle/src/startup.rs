@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use crate::sys::fd::{receive, send, shut_down_sending, socket_pair};
+use crate::sys::fd::{Guarded, receive, send, shut_down_sending, socket_pair};
 use crate::sys::process::Pid;
 
 /// What the daemon tells, each at most once and in this order.
@@ -91,13 +91,13 @@ fn cut(text: &str) -> String {
 pub(crate) struct Starter(OwnedFd);
 
 /// The end of the channel that the daemon has.
-pub(crate) struct Newborn(OwnedFd);
+pub(crate) struct Newborn(Guarded);
 
 /// Makes the channel. Its descriptors close on exec, so that no program which the worker runs can
 /// keep it open.
 pub(crate) fn channel() -> io::Result<(Starter, Newborn)> {
     let (starter, newborn) = socket_pair()?;
-    Ok((Starter(starter), Newborn(newborn)))
+    Ok((Starter(starter), Newborn(Guarded::new(newborn)?)))
 }
 
 impl Starter {
@@ -135,12 +135,17 @@ impl AsFd for Starter {
 
 impl Newborn {
     pub(crate) fn report(&self, report: &Report) -> io::Result<()> {
-        send(self.0.as_fd(), &report.encode())
+        send(self.0.get()?, &report.encode())
+    }
+
+    /// Whether the descriptor is still the channel's.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.0.get().is_ok()
     }
 
     /// The next reply; `None`: the starter is dead.
     pub(crate) fn receive(&self) -> io::Result<Option<Reply>> {
-        match receive(self.0.as_fd(), 1)?[..] {
+        match receive(self.0.get()?, 1)?[..] {
             [] => Ok(None),
             [b'G'] => Ok(Some(Reply::Go)),
             [b'A'] => Ok(Some(Reply::Accepted)),

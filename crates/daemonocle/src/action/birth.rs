@@ -13,6 +13,7 @@ use crate::error::{Error, Result as WorkerResult, chain};
 use crate::pid_file::PidFile;
 use crate::shutdown::{End, Hook, Lifecycle};
 use crate::startup::{Newborn, Report};
+use crate::sys::fd::Guarded;
 use crate::sys::hooks::{close_in_forked_children, on_exit};
 use crate::sys::process::{self, Pid, exit_now};
 use crate::sys::signal;
@@ -160,7 +161,12 @@ fn begin(
     let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
     let (errors, forwarder) = match place {
         Place::Foreground { parent } => (None, Some(parent)),
-        Place::Background { null, errors } => (errors.map(|pipe| (pipe.read, null)), None),
+        Place::Background { null, errors: Some(pipe) } => {
+            let guard =
+                |fd| Guarded::new(fd).map_err(|error| cannot("examine a descriptor", error));
+            (Some((guard(pipe.read)?, guard(null)?)), None)
+        }
+        Place::Background { errors: None, .. } => (None, None),
     };
     let mut private = Vec::new();
     private.extend(pid_file.iter().flat_map(|pid_file| pid_file.descriptors()));

@@ -3,14 +3,14 @@
 
 #![forbid(unsafe_code)]
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::pid_file::PidFile;
 use crate::shutdown::{End, Lifecycle};
 use crate::startup::{Newborn, Reply, Report};
-use crate::sys::fd::{Stream, read_available, redirect, wait_readable};
+use crate::sys::fd::{Guarded, Stream, is_pipe_of, read_available, redirect, wait_readable};
 use crate::sys::hooks::forget_in_forked_children;
 use crate::sys::signal::Signal;
 use crate::sys::signal::arrival::{Arrival, Sender, Signals};
@@ -77,7 +77,7 @@ pub(super) struct Sentry {
     pub(super) pid_file: Option<Arc<PidFile>>,
     /// The reading end of the pipe that standard error goes to while the start is watched, and the
     /// null device for afterwards.
-    pub(super) errors: Option<(OwnedFd, OwnedFd)>,
+    pub(super) errors: Option<(Guarded, Guarded)>,
     pub(super) foreground: bool,
 }
 
@@ -102,10 +102,7 @@ impl Sentry {
                     Ok(Arrival { signal: Signal::HUP, sender: Sender::Kernel })
                         if !self.foreground => {}
                     Ok(arrival) => self.lifecycle.on_signal(arrival),
-                    // The worker has closed descriptors that are not its own, the locks among them.
-                    Err(_) => {
-                        self.lifecycle.finish(&End::of_message("its descriptors were closed"))
-                    }
+                    Err(_) => self.give_up(),
                 }
             }
             if talk && let Some(open) = &newborn {
@@ -122,6 +119,7 @@ impl Sentry {
                             self.link.close();
                         }
                     }
+                    Err(_) if !open.is_intact() => self.give_up(),
                     // The command `start` was killed, or gave up: there must be no daemon then.
                     Ok(None) | Err(_) => {
                         newborn = None;
@@ -139,14 +137,20 @@ impl Sentry {
         }
     }
 
+    /// The worker has closed descriptors that are not its own, the locks among them.
+    fn give_up(&self) -> ! {
+        self.lifecycle.finish(&End::of_message("its descriptors were closed"))
+    }
+
     /// Sends standard error to the null device from now on, unless the worker has sent it
     /// elsewhere already.
     fn silence(&self) {
         if let Some((read, null)) = &self.errors
-            && crate::sys::fd::is_pipe_of(Stream::Error, read.as_fd())
+            && let (Ok(read), Ok(null)) = (read.get(), null.get())
+            && is_pipe_of(Stream::Error, read)
         {
             // dup2(2) over an open descriptor fails only when interrupted, which is retried.
-            let _ = redirect(Stream::Error, null.as_fd());
+            let _ = redirect(Stream::Error, null);
         }
     }
 
@@ -154,9 +158,11 @@ impl Sentry {
     /// reader, their next line would kill them.
     fn drain(&mut self) {
         let mut buffer = [0; 4096];
-        if let Some((read, _)) = &self.errors
-            && !matches!(read_available(read.as_fd(), &mut buffer), Ok(Some(_)))
-        {
+        if let Some((pipe, _)) = &self.errors {
+            let Ok(read) = pipe.get() else { self.give_up() };
+            if matches!(read_available(read, &mut buffer), Ok(Some(_))) {
+                return;
+            }
             forget_in_forked_children(read.as_raw_fd());
             self.errors = None;
         }

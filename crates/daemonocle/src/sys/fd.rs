@@ -1,6 +1,7 @@
 //! Descriptors: waiting on them, the standard streams, and getting rid of the others.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::FdFlags;
 
+use super::fs::{Inode, Meta};
 use super::{check, retry};
 
 /// Waits until one of `fds` is readable, at its end, or broken, poll(2); tells which are.
@@ -69,6 +71,46 @@ impl Flag {
 impl AsFd for Flag {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// A descriptor in a process whose other code may close what is not its own, or put a file of its
+/// own in the place: then this does nothing more with it, not even close it.
+pub(crate) struct Guarded {
+    fd: ManuallyDrop<OwnedFd>,
+    inode: Inode,
+}
+
+impl Guarded {
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self { inode: Meta::of(&fd)?.inode, fd: ManuallyDrop::new(fd) })
+    }
+
+    /// The descriptor, if it is still one of the file that it was made for.
+    pub(crate) fn get(&self) -> io::Result<BorrowedFd<'_>> {
+        if Meta::of(&*self.fd)?.inode == self.inode {
+            Ok(self.fd.as_fd())
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        }
+    }
+}
+
+/// To wait for, and to keep open: whatever it is a descriptor of by now.
+impl AsFd for Guarded {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Closed twice, a descriptor ends the process (std, with debug assertions) or is one of
+        // somebody else's.
+        if self.get().is_ok() {
+            // SAFETY: this is the only place that drops it, and nothing uses it afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.fd) }
+        }
     }
 }
 

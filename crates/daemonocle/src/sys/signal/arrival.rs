@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustix::process as rx;
 
 use super::{Signal, die_by, set_of};
-use crate::sys::fs::{Inode, Meta};
+use crate::sys::fd::Guarded;
 use crate::sys::hooks::is_copy;
 use crate::sys::process::Pid;
 use crate::sys::{check, retry};
@@ -75,11 +75,9 @@ const _: () = assert!(size_of::<Polite>() == 128);
 /// It does nothing but write to a pipe. It is installed through `signal-hook-registry`,
 /// so that other users of that registry (tokio, `signal-hook`) in the same process go on working.
 pub(crate) struct Signals {
-    read: OwnedFd,
+    read: Guarded,
     /// Kept so that the pipe has no end, also where no handler writes to it.
-    _write: Arc<OwnedFd>,
-    /// Both ends have it.
-    pipe: Inode,
+    _write: Arc<Guarded>,
 }
 
 impl Signals {
@@ -88,8 +86,7 @@ impl Signals {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         // A full pipe must not block a handler; thousands of unread signals are one signal.
         rustix::io::ioctl_fionbio(&write, true)?;
-        let pipe = Meta::of(&read)?.inode;
-        let write = Arc::new(write);
+        let (read, write) = (Guarded::new(read)?, Arc::new(Guarded::new(write)?));
         let owner = Pid::current();
         for &signal in signals {
             let write = Arc::clone(&write);
@@ -99,22 +96,20 @@ impl Signals {
             // rustix, leave `errno` alone.
             unsafe {
                 signal_hook_registry::register_unchecked(signal.number(), move |info| {
-                    handle((&write, pipe), owner, signal, info);
+                    handle(&write, owner, signal, info);
                 })
             }?;
         }
-        Ok(Self { read, _write: write, pipe })
+        Ok(Self { read, _write: write })
     }
 
     /// The next signal; blocks until there is one. An error: somebody has closed the descriptor, or
     /// put a file of his own in its place, which must not be waited for.
     pub(crate) fn next(&self) -> io::Result<Arrival> {
-        if Meta::of(&self.read)?.inode != self.pipe {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
+        let pipe = self.read.get()?;
         let mut record = [0; RECORD];
         // Records are written whole (they are shorter than PIPE_BUF) and so are read whole.
-        let read = retry(|| Ok(rustix::io::read(&self.read, &mut record)?))?;
+        let read = retry(|| Ok(rustix::io::read(pipe, &mut record)?))?;
         if read == RECORD {
             decode(record).ok_or_else(|| io::ErrorKind::InvalidData.into())
         } else {
@@ -146,15 +141,18 @@ fn decode(record: [u8; RECORD]) -> Option<Arrival> {
 }
 
 /// Runs inside the signal handler.
-fn handle((pipe, inode): (&OwnedFd, Inode), owner: Pid, signal: Signal, info: &libc::siginfo_t) {
+fn handle(pipe: &Guarded, owner: Pid, signal: Signal, info: &libc::siginfo_t) {
     // A child that was forked without exec inherits the handler and the pipe; a signal to it is none
     // to the daemon. And where the worker has put a file of its own in the place of the pipe, nobody
     // listens, and nothing is ours to write. Both end as if nobody had caught anything.
-    if Pid::current() != owner || is_copy() || Meta::of(pipe).is_ok_and(|meta| meta.inode != inode)
-    {
+    let is_replaced = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
+    let pipe = pipe.get();
+    if Pid::current() != owner || is_copy() || pipe.as_ref().is_err_and(is_replaced) {
         die_by(signal);
         return;
     }
+    // Closed: the sentry has seen that too.
+    let Ok(pipe) = pipe else { return };
     let sender = match is_from_process(info.si_code) {
         // SAFETY: the code says that the sender's PID has been filled in.
         true => unsafe { info.si_pid() },
