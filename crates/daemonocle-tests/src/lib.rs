@@ -31,4 +31,4 @@ pub use run::{Output, Run, Running};
 pub use sandbox::Sandbox;
 pub use stranger::Stranger;
 pub use trace::Calls;
-pub use wait::{DEADLINE, eventually};
+pub use wait::{DEADLINE, eventually, takes_less_than};

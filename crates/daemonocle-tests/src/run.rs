@@ -14,7 +14,7 @@ use crate::sandbox::MARKER;
 use crate::wait::{DEADLINE, eventually, within};
 
 /// How long a whole command may take: a stop with its default time-out, and some.
-const WHOLE: Duration = Duration::from_secs(40);
+const WHOLE: Duration = Duration::from_secs(50);
 
 /// A command to be run, with captured output and `/dev/null` for its input.
 pub struct Run {
