@@ -60,6 +60,7 @@ pub use layout::Layout;
 pub use shutdown::{End, Shutdown};
 pub use sys::process::Pid;
 pub use sys::signal::Signal;
+pub use worker::Exec;
 
 /// Compiles the README's examples; all features together have everything they use.
 #[cfg(all(doctest, feature = "cli", feature = "tokio"))]

@@ -18,6 +18,8 @@ use crate::sys::process::Pid;
 pub(crate) enum Report {
     /// It exists, under this number; its guardian says so.
     Born(Pid),
+    /// The daemon is this program, which the process that reports keeps.
+    Program(Pid),
     /// Everything is set up; the worker is about to run.
     SetUp,
     /// The worker has called `ready()`.
@@ -50,6 +52,7 @@ impl Report {
     fn encode(&self) -> Vec<u8> {
         let (tag, body) = match self {
             Self::Born(pid) => (b'B', pid.to_string()),
+            Self::Program(pid) => (b'P', pid.to_string()),
             Self::SetUp => (b'S', String::new()),
             Self::Ready => (b'R', String::new()),
             Self::Failed(code, text) => (b'F', format!("{code} {}", cut(text))),
@@ -66,6 +69,7 @@ impl Report {
         let text = String::from_utf8_lossy(body);
         Some(match tag {
             b'B' => Self::Born(Pid::new(text.parse().ok()?)?),
+            b'P' => Self::Program(Pid::new(text.parse().ok()?)?),
             b'S' if body.is_empty() => Self::SetUp,
             b'R' if body.is_empty() => Self::Ready,
             b'F' | b'E' => {
@@ -168,6 +172,7 @@ mod tests {
     fn reports_arrive_as_they_were_sent() {
         for report in [
             Report::Born(Pid::current()),
+            Report::Program(Pid::current()),
             Report::SetUp,
             Report::Ready,
             Report::Failed(101, "a\nb".into()),

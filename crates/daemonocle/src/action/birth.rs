@@ -21,6 +21,7 @@ use crate::sys::signal::arrival::Signals;
 use crate::sys::thread;
 use crate::worker::Worker;
 
+use super::keeper::{Kept, PASSED_ON};
 use super::sentry::{Link, Sentry};
 
 /// The callbacks of a definition.
@@ -74,9 +75,16 @@ impl Birth {
     }
 
     fn run(self) {
-        let Self { config, worker, mut hooks, pid_file, newborn, place } = self;
+        let Self { config, mut worker, mut hooks, pid_file, newborn, place } = self;
         let link = Arc::new(Link::new(newborn));
-        let in_foreground = matches!(place, Place::Foreground { .. });
+        let forwarder = match place {
+            Place::Foreground { parent } => Some(parent),
+            Place::Background { .. } => None,
+        };
+        let kept = match &worker {
+            Worker::Function(_) => None,
+            Worker::Program(_) => Some(Arc::new(Kept::new(forwarder))),
+        };
         let shutdown_hook = hooks.shutdown.take();
         let setup = || -> Result<Arc<Lifecycle>, Error> {
             shed(&config, &place, pid_file.as_deref(), &link)?;
@@ -85,8 +93,12 @@ impl Birth {
                 // before privileges are given up.
                 pid_file.begin_life()?;
             }
+            if let Worker::Program(exec) = &mut worker {
+                exec.resolve(config.chroot_dir().is_some())?;
+            }
             environment::enter(&config, &place.streams())?;
-            let lifecycle = begin(&config, shutdown_hook, pid_file.clone(), &link, place)?;
+            let lifecycle =
+                begin(&config, shutdown_hook, pid_file.clone(), &link, place, kept.clone())?;
             if let Some(hook) = hooks.start.take() {
                 hook().map_err(|error| {
                     Error::definition(format!("start hook: {}", chain(error.as_ref())))
@@ -102,15 +114,24 @@ impl Birth {
                 abandon(&link, pid_file.as_deref(), format!("start hook: {end}"), 101)
             }
         };
-        link.tell(&Report::SetUp);
-        if in_foreground {
+        // In the background the set-up of a program is over when it runs, as its keeper will tell.
+        if kept.is_none() || forwarder.is_some() {
+            link.tell(&Report::SetUp);
+        }
+        if forwarder.is_some() {
             link.wait_for_go();
         }
-        let ready = Arc::clone(&link);
-        let context = Context::new(config, Arc::clone(&lifecycle), Box::new(move || ready.ready()));
-        let end = match catch_unwind(AssertUnwindSafe(|| worker(&context))) {
-            Ok(result) => End::of_worker(result, lifecycle.asked()),
-            Err(panic) => End::of_panic(panic.as_ref()),
+        let end = match (worker, kept) {
+            (Worker::Program(exec), Some(kept)) => kept.run(&exec, pid_file.as_deref(), &link),
+            (Worker::Program(_), None) => End::of_message("nobody keeps the program"),
+            (Worker::Function(worker), _) => {
+                let ready = Box::new(move || link.ready());
+                let context = Context::new(config, Arc::clone(&lifecycle), ready);
+                match catch_unwind(AssertUnwindSafe(|| worker(&context))) {
+                    Ok(result) => End::of_worker(result, lifecycle.asked()),
+                    Err(panic) => End::of_panic(panic.as_ref()),
+                }
+            }
         };
         lifecycle.finish(&end)
     }
@@ -157,6 +178,7 @@ fn begin(
     pid_file: Option<Arc<PidFile>>,
     link: &Arc<Link>,
     place: Place,
+    kept: Option<Arc<Kept>>,
 ) -> Result<Arc<Lifecycle>, Error> {
     let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
     let (errors, forwarder) = match place {
@@ -200,8 +222,12 @@ fn begin(
     // exit(3) passes on the lowest eight bits.
     on_exit(Box::new(move |code| exiting.finish_exiting(End::of_code((code & 0xff) as u8))))
         .map_err(|error| cannot("watch for exit", error))?;
-    let signals = Signals::register(&config.settings().end_on)
-        .map_err(|error| cannot("handle signals", error))?;
+    let end_on = config.settings().end_on.clone();
+    let mut handled = end_on.clone();
+    if kept.is_some() {
+        handled.extend(PASSED_ON.iter().filter(|signal| !end_on.contains(signal)));
+    }
+    let signals = Signals::register(&handled).map_err(|error| cannot("handle signals", error))?;
     let sentry = Sentry {
         lifecycle: Arc::clone(&lifecycle),
         signals,
@@ -209,6 +235,8 @@ fn begin(
         pid_file: accepted,
         errors,
         foreground: forwarder.is_some(),
+        kept,
+        end_on,
     };
     thread::spawn("daemonocle", Box::new(move || sentry.watch()))
         .map_err(|error| cannot("start a thread", error))?;

@@ -7,6 +7,7 @@
 mod birth;
 mod foreground;
 mod guardian;
+mod keeper;
 mod restart;
 mod sentry;
 mod start;

@@ -15,6 +15,8 @@ use crate::sys::hooks::forget_in_forked_children;
 use crate::sys::signal::Signal;
 use crate::sys::signal::arrival::{Arrival, Sender, Signals};
 
+use super::keeper::Kept;
+
 /// The daemon's connection to the command `start`, for as long as there is one.
 pub(super) struct Link {
     newborn: Mutex<Option<Arc<Newborn>>>,
@@ -79,6 +81,10 @@ pub(super) struct Sentry {
     /// null device for afterwards.
     pub(super) errors: Option<(Guarded, Guarded)>,
     pub(super) foreground: bool,
+    /// Where the daemon is a program, and this process its keeper.
+    pub(super) kept: Option<Arc<Kept>>,
+    /// The signals that ask for the end.
+    pub(super) end_on: Vec<Signal>,
 }
 
 impl Sentry {
@@ -101,7 +107,7 @@ impl Sentry {
                     // somebody of the daemon's group is stopped (setpgid(2)). Nobody meant it.
                     Ok(Arrival { signal: Signal::HUP, sender: Sender::Kernel })
                         if !self.foreground => {}
-                    Ok(arrival) => self.lifecycle.on_signal(arrival),
+                    Ok(arrival) => self.on_signal(arrival),
                     Err(_) => self.give_up(),
                 }
             }
@@ -134,6 +140,17 @@ impl Sentry {
             if errors {
                 self.drain();
             }
+        }
+    }
+
+    fn on_signal(&self, arrival: Arrival) {
+        if let Some(kept) = &self.kept
+            && kept.take(arrival, self.pid_file.as_deref())
+        {
+            return;
+        }
+        if self.end_on.contains(&arrival.signal) {
+            self.lifecycle.on_signal(arrival);
         }
     }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::{Config, Detach, Settings};
+use crate::config::{Config, Detach, Settings, Startup};
 use crate::error::{Error, Kind};
 use crate::pid_file::{self, Claim, Origin, PidFile};
 use crate::startup::{Newborn, Reply, channel};
@@ -89,9 +89,18 @@ pub(super) fn check(
     settings: &Settings,
     subject: &Subject,
 ) -> Result<(Config, SingleThreaded), Error> {
-    if subject.worker.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
-        let name = &settings.name;
-        return Err(Error::definition(format!("no worker is defined for {name}")));
+    match &*subject.worker.lock().unwrap_or_else(PoisonError::into_inner) {
+        None => {
+            let name = &settings.name;
+            return Err(Error::definition(format!("no worker is defined for {name}")));
+        }
+        Some(Worker::Program(_)) if matches!(settings.startup, Startup::Ready(_)) => {
+            let message = "ready_timeout: a program cannot call ready(), and has started when it \
+                           has lived for a second";
+            return Err(Error::definition(message));
+        }
+        Some(Worker::Program(exec)) => exec.check()?,
+        Some(Worker::Function(_)) => {}
     }
     let proof = SingleThreaded::check().map_err(too_many_threads)?;
     Ok((settings.validate()?, proof))
@@ -166,6 +175,7 @@ impl Launch {
         let mut watch = Watch::new(&self.config, starter, errors, guardian);
         match watch.until_certain().and_then(|pid| self.announce(&mut watch, pid)) {
             Ok(pid) => {
+                let pid = watch.public_pid(pid);
                 // The guardian's end is all that is waited for. The rest is done meanwhile.
                 drop(hold);
                 drop(watch);

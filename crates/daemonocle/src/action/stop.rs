@@ -33,8 +33,7 @@ pub(crate) fn stop(settings: &Settings, stop: Stop, events: Events<'_>) -> Resul
             events(Event::Warning(format!("{name} is not running")));
             Ok(Outcome::NotRunning)
         }
-        Found::Running { pid, handle, inode } => {
-            let target = Target { name, pid, handle };
+        Found::Running(target, inode) => {
             let outcome = target.end(timeout, stop.force, events)?;
             pid_file::sweep(&location, Origin::Daemon(inode))?;
             events(Event::Done);
@@ -43,23 +42,22 @@ pub(crate) fn stop(settings: &Settings, stop: Stop, events: Events<'_>) -> Resul
     }
 }
 
-enum Found {
+enum Found<'a> {
     Nobody { broken: bool },
-    Running { pid: Pid, handle: PidFd, inode: Inode },
+    Running(Target<'a>, Inode),
 }
 
-fn find(location: &Location, name: &str, deadline: Option<Instant>) -> Result<Found, Error> {
+fn find<'a>(
+    location: &Location,
+    name: &'a str,
+    deadline: Option<Instant>,
+) -> Result<Found<'a>, Error> {
     loop {
         match pid_file::look(location)? {
             Presence::Absent { broken } => return Ok(Found::Nobody { broken }),
-            Presence::Running(Running { pid, handle, inode, .. }) => {
-                return match handle {
-                    Ok(handle) => Ok(Found::Running { pid, handle, inode }),
-                    Err(error) => {
-                        let what = format!("cannot signal {name} (PID {pid}) safely");
-                        Err(Error::system(what, error))
-                    }
-                };
+            Presence::Running(running) => {
+                let inode = running.inode;
+                return Ok(Found::Running(Target::new(name, running)?, inode));
             }
             Presence::Starting => {
                 if !pid_file::wait_for_outcome(location, deadline)? {
@@ -71,18 +69,30 @@ fn find(location: &Location, name: &str, deadline: Option<Instant>) -> Result<Fo
     }
 }
 
-/// One process, and no other, to be ended.
+/// One daemon, and no other process, to be ended.
 struct Target<'a> {
     name: &'a str,
     pid: Pid,
-    handle: PidFd,
+    /// The process that holds the PID file, and is the last to end.
+    holder: PidFd,
+    /// The program that the holder keeps, where that is the daemon.
+    program: Option<PidFd>,
 }
 
-impl Target<'_> {
+impl<'a> Target<'a> {
+    fn new(name: &'a str, running: Running) -> Result<Self, Error> {
+        let pid = running.pid();
+        let unsafely =
+            |error| Error::system(format!("cannot signal {name} (PID {pid}) safely"), error);
+        let holder = running.handle.map_err(unsafely)?;
+        let program = running.program.map(|program| program.handle).transpose();
+        Ok(Self { name, pid, holder, program: program.map_err(unsafely)? })
+    }
+
     fn end(&self, timeout: Duration, force: bool, events: Events<'_>) -> Result<Outcome, Error> {
         let pid = self.pid;
         events(Event::Begin(Verb::Stop));
-        self.signal(self.handle.ask(Signal::TERM))?;
+        self.signal(self.holder.ask(Signal::TERM))?;
         if self.is_gone_within(timeout)? {
             return Ok(Outcome::Stopped { pid });
         }
@@ -95,11 +105,16 @@ impl Target<'_> {
         }
         events(Event::Failed(&late));
         events(Event::Begin(Verb::Kill));
-        self.signal(self.handle.send(Signal::KILL))?;
         /// A time-out of zero is for the polite request; even a killed process needs a moment.
         const DYING: Duration = Duration::from_secs(1);
-        if self.is_gone_within(timeout.max(DYING))? {
-            return Ok(Outcome::Killed { pid });
+        // The keeper of a program has a moment to end properly when that is dead.
+        for (handle, time) in
+            self.program.iter().map(|program| (program, DYING)).chain([(&self.holder, timeout)])
+        {
+            self.signal(handle.send(Signal::KILL))?;
+            if self.is_gone_within(time.max(DYING))? {
+                return Ok(Outcome::Killed { pid });
+            }
         }
         let message = format!("Process (PID {pid}) did not respond to SIGKILL for some reason");
         Err(Error::new(Kind::TimedOut, message))
@@ -125,8 +140,14 @@ impl Target<'_> {
 
     fn is_gone_within(&self, time: Duration) -> Result<bool, Error> {
         let deadline = deadline_in(time);
-        wait_readable([Some(self.handle.as_fd())], deadline)
-            .map(|[gone]| gone)
-            .map_err(|error| Error::system("cannot wait for the process to end", error))
+        // A program may outlive a keeper that was killed by a moment.
+        for handle in [Some(&self.holder), self.program.as_ref()].into_iter().flatten() {
+            let gone = wait_readable([Some(handle.as_fd())], deadline)
+                .map_err(|error| Error::system("cannot wait for the process to end", error))?;
+            if gone == [false] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Watch {
     /// Our own child: the guardian of a daemon, or in the foreground the daemon.
     child: Option<PidFd>,
     daemon: Option<Pid>,
+    /// The program that the daemon keeps, and that is the daemon to everybody else.
+    program: Option<Pid>,
     deadline: Option<Instant>,
     /// Whether the channel may still bring something.
     listening: bool,
@@ -94,6 +96,7 @@ impl Watch {
             // the end of the channel tells of a death.
             child: PidFd::open(child).ok(),
             daemon: None,
+            program: None,
             deadline,
             listening: true,
             ending: None,
@@ -119,6 +122,11 @@ impl Watch {
                 return Ok(pid);
             }
         }
+    }
+
+    /// The daemon as everybody is to know it, of which the process `daemon` has told.
+    pub(super) fn public_pid(&self, daemon: Pid) -> Pid {
+        self.program.unwrap_or(daemon)
     }
 
     /// From now on the rule of one second counts, where there is no other.
@@ -190,6 +198,10 @@ impl Watch {
         Ok(match report.map_err(|error| Failure::System("hear the daemon", error))? {
             Some(Report::Born(pid)) => {
                 self.daemon = Some(pid);
+                Step::Nothing
+            }
+            Some(Report::Program(pid)) => {
+                self.program = Some(pid);
                 Step::Nothing
             }
             Some(Report::SetUp) => Step::SetUp,

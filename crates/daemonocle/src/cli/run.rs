@@ -13,6 +13,7 @@ use crate::daemon::Daemon;
 use crate::error::{Error, Result};
 use crate::sys::process::forbid_core_dumps;
 use crate::sys::signal::{Signal, die_by};
+use crate::worker::Exec;
 
 use super::args::{Action, Format, NoOptions, collision};
 use super::json;
@@ -68,6 +69,25 @@ impl Daemon {
     {
         match self.parse::<O>() {
             Ok(action) => self.act_with(action, worker),
+            Err(code) => code,
+        }
+    }
+
+    /// As [`run`](Self::run), with another program as the worker. Without an [`about`](Self::about) the
+    /// help says which one.
+    ///
+    /// ```no_run
+    /// use daemonocle::{Daemon, Exec};
+    /// fn main() -> std::process::ExitCode {
+    ///     Daemon::new("nap").pid_file("/tmp/nap.pid").run_exec(Exec::new("sleep").arg("600"))
+    /// }
+    /// ```
+    pub fn run_exec(mut self, program: Exec) -> ExitCode {
+        if self.settings().about.is_none() {
+            self = self.about(program.about());
+        }
+        match self.parse::<NoOptions>() {
+            Ok(action) => self.exec(program).act(action.split().0),
             Err(code) => code,
         }
     }

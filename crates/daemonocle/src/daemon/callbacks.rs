@@ -8,6 +8,7 @@ use crate::action::Hooks;
 use crate::context::Context;
 use crate::error::Result;
 use crate::shutdown::End;
+use crate::worker::{Exec, Worker};
 
 use super::Daemon;
 
@@ -64,7 +65,27 @@ impl Daemon {
     #[must_use]
     pub fn worker(self, worker: impl FnOnce(&Context) -> Result + Send + 'static) -> Self {
         *self.subject.worker.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Box::new(worker));
+            Some(Worker::Function(Box::new(worker)));
+        self
+    }
+
+    /// What the daemon does is another program, see [`Exec`]; for those who do not call `run_exec`, which
+    /// sets it too.
+    ///
+    /// The start hook runs before the program, as its user, and the shutdown hook in its keeper when it
+    /// has ended; a [`ready_timeout`](Self::ready_timeout) is an error, since a program has nothing to
+    /// call `ready()` on.
+    ///
+    /// ```
+    /// use daemonocle::{Daemon, Exec};
+    /// let daemon = Daemon::new("example").exec(Exec::new("sleep").arg("600"));
+    /// # daemon.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
+    #[must_use]
+    pub fn exec(self, program: Exec) -> Self {
+        *self.subject.worker.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Worker::Program(program));
         self
     }
 

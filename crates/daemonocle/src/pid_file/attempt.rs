@@ -79,9 +79,9 @@ impl Site<'_> {
         let [place, _] = self.places();
         match orphan::find(location, Some(place)).map_err(|e| location.cannot("look for", e))? {
             None => Ok(Taken::Place { broken }),
-            Some(Running { pid, .. }) => {
+            Some(running) => {
                 evict(location, dir, inode)?;
-                Err(orphaned(location, pid))
+                Err(orphaned(location, running.pid()))
             }
         }
     }
@@ -130,7 +130,7 @@ impl Site<'_> {
             Ok(Presence::Running(running)) if running.is_ending => {
                 wait_for_end(&running, deadline_in(patience))?;
             }
-            Ok(Presence::Running(running)) => return Ok(Some(running.pid)),
+            Ok(Presence::Running(running)) => return Ok(Some(running.pid())),
             Ok(Presence::Starting) => {}
             Ok(Presence::Absent { .. }) if attempt == Attempt::Squatted => {
                 if *evictions == MOST_EVICTIONS {
@@ -235,7 +235,7 @@ pub(super) fn evict(location: &Location, dir: &Dir, inode: Inode) -> Result<(), 
 /// A daemon that has been asked to end, or whose shutdown hook runs, is not what a start is about:
 /// it waits for its end.
 fn wait_for_end(running: &Running, deadline: Option<Instant>) -> Result<(), Error> {
-    let pid = running.pid;
+    let pid = running.pid();
     let cannot = |error| Error::system(format!("cannot wait for the end of process {pid}"), error);
     let handle = running.handle.as_ref().ok().map(AsFd::as_fd);
     if wait_readable([handle], deadline).map_err(cannot)? == [true] {

@@ -16,6 +16,7 @@ use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, holds_lock};
 use crate::sys::process::{Pid, PidFd};
 
+use super::program::{self, Program};
 use super::{CLAIM, LIFE, STARTUP, STAYING, contents};
 
 /// How long a process that is exiting may take to let go of its files.
@@ -33,9 +34,11 @@ pub(crate) enum Presence {
 
 /// A daemon that was seen alive, and a way to signal it and nobody else.
 pub(crate) struct Running {
-    pub(crate) pid: Pid,
+    /// Who holds the file: the daemon, or the keeper of a program that is the daemon.
+    pub(crate) holder: Pid,
     /// Refers to the process that was checked; an error where the kernel offers no such thing.
     pub(crate) handle: io::Result<PidFd>,
+    pub(crate) program: Option<Program>,
     /// The file that it holds.
     pub(crate) inode: Inode,
     /// Whether it has begun to end, and its shutdown hook runs.
@@ -43,9 +46,23 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(super) fn new(holder: Pid, handle: io::Result<PidFd>, inode: Inode) -> Self {
+        Self { holder, handle, program: None, inode, is_ending: false }
+    }
+
+    /// The daemon, as everybody knows it.
+    pub(crate) fn pid(&self) -> Pid {
+        self.program.as_ref().map_or(self.holder, |program| program.pid)
+    }
+
+    /// What refers to that.
+    pub(crate) fn daemon(&self) -> &io::Result<PidFd> {
+        self.program.as_ref().map_or(&self.handle, |program| &program.handle)
+    }
+
     /// Whether it is on its way out: it holds its locks until the last of its threads has gone.
     pub(super) fn is_dying(&self) -> bool {
-        self.handle.is_ok() && proc::is_dying(self.pid)
+        self.handle.is_ok() && proc::is_dying(self.holder)
     }
 
     /// Waits for its end as long as one that is dying may take.
@@ -88,8 +105,8 @@ pub(super) fn identify(
                         continue;
                     }
                     // Stuck in the kernel (a file server that does not answer, a freezer).
-                    let handle = Ok(handle);
-                    return Ok(Presence::Running(Running { pid, handle, inode, is_ending: true }));
+                    let running = Running::new(pid, Ok(handle), inode);
+                    return Ok(Presence::Running(Running { is_ending: true, ..running }));
                 }
                 Confirmed::Not => {
                     doubts += 1;
@@ -121,7 +138,7 @@ pub(super) fn identify(
                 // Asked again after the pidfd was opened, as in `confirm`.
                 if matches!(Suspect::examine(pid, inode), Suspect::Holder(_)) {
                     require_owner(location, file, pid)?;
-                    return Ok(Presence::Running(Running { pid, handle, inode, is_ending: false }));
+                    return Ok(Presence::Running(Running::new(pid, handle, inode)));
                 }
                 doubts += 1;
             }
@@ -188,7 +205,7 @@ fn confirm(
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(Confirmed::Not),
         other => other,
     };
-    let mut running = Running { pid, handle, inode, is_ending: false };
+    let mut running = Running::new(pid, handle, inode);
     // All asked *after* the pidfd was opened, which now cannot come to mean somebody else: whether
     // this process has the file open and the lock is its own, where that may be asked, ...
     let holds = holds_lock(pid, inode, LockKind::Record, LIFE);
@@ -211,6 +228,8 @@ fn confirm(
     }
     require_owner(location, file, pid)?;
     running.is_ending = holder(STAYING)? != it;
+    running.program =
+        program::find(file, pid).map_err(|e| location.cannot("examine the locks of", e))?;
     Ok(Confirmed::Running(running))
 }
 

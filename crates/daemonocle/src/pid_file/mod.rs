@@ -10,6 +10,7 @@
 //! - `LIFE`, a record lock of the daemon: the kernel names its holder, and drops it at his death.
 //! - `STAYING`, another one, until the daemon begins to end: then it is not worth being told of.
 //! - two more of the daemon, whose bytes tell the directory and name, and the path (`place`).
+//! - one more where the daemon is another program, and a process of ours keeps it (`program`).
 //!
 //! Neither `CLAIM` nor `LIFE` is enough alone. `CLAIM` names nobody, and a child that the daemon
 //! forked without exec would share it; `LIFE` cannot pass through a fork, and the daemon loses it
@@ -23,6 +24,7 @@ mod contents;
 mod holder;
 mod orphan;
 mod place;
+mod program;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -35,9 +37,10 @@ use std::time::Instant;
 
 use crate::config::{Location, Patience};
 use crate::error::{Error, Kind};
-use crate::sys::fd::deadline_in;
+use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, set_mode};
 use crate::sys::lock::{self, Byte, Holder};
+use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, holds_lock};
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::retry;
@@ -131,12 +134,12 @@ impl PidFile {
     /// Makes the calling process the one that the file stands for, and writes its number there.
     pub(crate) fn begin_life(&self) -> Result<(), Error> {
         let pid = Pid::current();
+        self.wait_for_predecessor().map_err(|error| self.cannot("read", error))?;
         let [entry, path] = self.places;
         // `LIFE` last: who has it has all of them.
         for byte in [entry, path, STAYING, LIFE] {
             if !lock::try_own(&self.file, byte).map_err(|error| self.cannot("lock", error))? {
-                let message = format!("PID file {:?} was locked by another process", self.path);
-                return Err(Error::new(Kind::Identity, message));
+                return Err(self.locked());
             }
         }
         // After the locks, which others look for after they have made a new file: of two who start
@@ -149,6 +152,38 @@ impl PidFile {
         // Not before: whoever can open the file can lock it for reading, and so be in the way of
         // everybody's write locks.
         set_mode(&self.file, self.mode).map_err(|error| self.cannot("set the mode of", error))?;
+        self.write_pid(pid)
+    }
+
+    /// A program whose keeper was killed is killed for it by the kernel, but has no lock meanwhile. All
+    /// that is known of it is the text, which may mean anybody by now: so only somebody who is on his
+    /// way out anyway is waited for.
+    fn wait_for_predecessor(&self) -> io::Result<()> {
+        if let Some(pid) = contents::pid(&self.file)?
+            && let Ok(handle) = PidFd::open(pid)
+            && proc::is_dying(pid)
+        {
+            wait_readable([Some(handle.as_fd())], deadline_in(holder::DYING))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the file stand for a child of the calling process, which goes on holding the locks.
+    pub(crate) fn begin_keeping(&self, program: Pid) -> Result<(), Error> {
+        let lock = lock::try_own(&self.file, program::byte_of(program));
+        if !lock.map_err(|error| self.cannot("lock", error))? {
+            return Err(self.locked());
+        }
+        self.write_pid(program)
+    }
+
+    /// The program has ended, and is about to be buried.
+    pub(crate) fn end_keeping(&self, program: Pid) {
+        // Cannot fail for a lock that is held.
+        let _ = lock::release_own(&self.file, program::byte_of(program));
+    }
+
+    fn write_pid(&self, pid: Pid) -> Result<(), Error> {
         // A limit on the size of files is an error like others, and no reason to be killed.
         ignoring(Signal::XFSZ, || self.write(&format!("{pid}\n")))
             .flatten()
@@ -226,6 +261,11 @@ impl PidFile {
         [self.file.as_fd(), self.dir.as_fd()]
     }
 
+    fn locked(&self) -> Error {
+        let message = format!("PID file {:?} was locked by another process", self.path);
+        Error::new(Kind::Identity, message)
+    }
+
     fn cannot(&self, what: &str, error: io::Error) -> Error {
         Error::system(format!("cannot {what} PID file {:?}", self.path), error)
     }
@@ -255,7 +295,7 @@ fn look_in(location: &Location, dir: &Dir) -> Result<Presence, Error> {
         && inode_in(location, dir)? == Some(*own)
     {
         let handle = PidFd::open(*pid);
-        return Ok(Presence::Running(Running { pid: *pid, handle, inode: *own, is_ending: false }));
+        return Ok(Presence::Running(Running::new(*pid, handle, *own)));
     }
     let opened = match open_existing(location, dir, Access::Read) {
         Err(error) if error.is_permission_denied() && is_unpublished(location, dir)? => {
@@ -354,7 +394,7 @@ fn running_for_a_reader(location: &Location, dir: &Dir) -> Result<Option<Pid>, E
     inspect_file(location, &file)?;
     let place = place::of_entry(dir.inode(), location);
     match holder::identify(location, place, &file, inode, Startup::Theirs)? {
-        Presence::Running(running) => Ok(Some(running.pid)),
+        Presence::Running(running) => Ok(Some(running.pid())),
         Presence::Absent { .. } | Presence::Starting => Ok(None),
     }
 }

@@ -15,7 +15,7 @@ use crate::sys::proc::files::{HeldLock, LockKind, OpenFile, held_locks, open_fil
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::user;
 
-use super::{LIFE, Running, place};
+use super::{LIFE, Running, place, program};
 
 /// The daemon that lives by a file that was at `location`, if there is one; `place` is its byte,
 /// where the directory still exists. Anything that can be brought about by somebody without
@@ -69,21 +69,24 @@ fn examine(
                     && file.mode & OTHERS_WRITE == 0
                     && [LIFE, place].iter().all(|byte| file.is_locked(LockKind::Record, *byte))
             })?;
-            let running = Running { pid, handle: Ok(handle), inode: file.inode, is_ending: false };
+            let running = Running::new(pid, Ok(handle), file.inode);
             // A daemon at its end empties the file before it removes it.
             let is_ending = file.is_empty || running.is_dying();
-            Some(Running { is_ending, ..running })
+            let is_it = |open: &OpenFile| open.inode == file.inode;
+            let look = || Ok(open_files(pid, |_| true)?.into_iter().find(is_it));
+            let program = program::find_by(look).ok().flatten();
+            Some(Running { is_ending, program, ..running })
         }
         Err(error) => {
-            let running = Running { pid, handle: Ok(handle), inode, is_ending: true };
+            let running = Running::new(pid, Ok(handle), inode);
             if running.is_dying() {
                 // Nobody but root may look at it any more.
-                return Some(running);
+                return Some(Running { is_ending: true, ..running });
             }
             // Who may not be examined is known by this lock alone, and signalled only if nobody but
             // ourselves can have made it: a process of ours with a capability that we have not.
             let handle = if is_ours { running.handle } else { Err(error) };
-            (place == Some(byte)).then_some(Running { pid, handle, inode, is_ending: false })
+            (place == Some(byte)).then(|| Running::new(pid, handle, inode))
         }
     }
 }

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use crate::error::{Exit, Result, chain};
 use crate::sys::signal::Signal;
@@ -100,6 +102,16 @@ impl End {
     pub(crate) fn of_signal(signal: Signal) -> Self {
         let end = Self::with(Reason::Signal(signal), signal.exit_code());
         Self { fatal: Some(signal), ..end }
+    }
+
+    /// The end of a program, after it was asked to end by `asked` or by nobody.
+    pub(crate) fn of_status(status: ExitStatus, asked: Option<Signal>) -> Self {
+        match (status.signal().and_then(Signal::new), status.code()) {
+            (Some(signal), _) => Self::of_signal(signal),
+            (None, Some(0)) => Self::of_worker(Ok(()), asked),
+            // A wait status of an end has one or the other, and a code of eight bits.
+            (None, code) => Self::of_code((code.unwrap_or(1) & 0xff) as u8),
+        }
     }
 
     /// For a reason of the library's own.

@@ -9,6 +9,7 @@
 //! holder nor be taken for one.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use super::process::{Assistant, Pid};
 use super::{check, retry};
 
 /// One lockable byte. It lies far behind the contents of any PID file; locks need no data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(crate) struct Byte(pub(crate) i64);
 
 /// The holder of a record lock.
@@ -29,33 +30,34 @@ pub(crate) enum Holder {
     Invisible,
 }
 
-fn flock(byte: Byte, kind: libc::c_int) -> libc::flock {
+fn flock(bytes: RangeInclusive<Byte>, kind: libc::c_int) -> libc::flock {
+    let (Byte(first), Byte(last)) = bytes.into_inner();
     // SAFETY: `flock` is a plain C struct of integers, for which all zero is a valid value; OFD
     // locks require `l_pid` to be zero.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
-    lock.l_start = byte.0;
-    lock.l_len = 1;
+    lock.l_start = first;
+    lock.l_len = last - first + 1;
     lock
 }
 
 fn set(file: &impl AsFd, command: libc::c_int, byte: Byte, kind: libc::c_int) -> io::Result<()> {
-    let lock = flock(byte, kind);
+    let lock = flock(byte..=byte, kind);
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: the descriptor is open (borrowed), and `lock` is the struct that every lock command
     // of fcntl(2) reads.
     retry(|| check(unsafe { libc::fcntl(fd, command, &raw const lock) })).map(drop)
 }
 
-/// The first lock that would be in the way of one of this kind.
+/// A lock that would be in the way of one of this kind.
 fn get(
     file: &impl AsFd,
     command: libc::c_int,
-    byte: Byte,
+    bytes: RangeInclusive<Byte>,
     kind: libc::c_int,
 ) -> io::Result<Option<libc::flock>> {
-    let mut lock = flock(byte, kind);
+    let mut lock = flock(bytes, kind);
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: the descriptor is open (borrowed), and `lock` is the struct that the two GETLK
     // commands read and write.
@@ -86,7 +88,7 @@ pub(crate) fn release_shared(file: &impl AsFd, byte: Byte) -> io::Result<()> {
 
 /// Whether another description holds a write lock on it.
 pub(crate) fn is_shared_held(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
-    Ok(get(file, libc::F_OFD_GETLK, byte, libc::F_RDLCK)?.is_some())
+    Ok(get(file, libc::F_OFD_GETLK, byte..=byte, libc::F_RDLCK)?.is_some())
 }
 
 /// Waits for the description's lock until `deadline` (`None`: for ever); `false`: it passed. `true`
@@ -144,13 +146,23 @@ pub(crate) fn release_own(file: &impl AsFd, byte: Byte) -> io::Result<()> {
 /// Whether the calling process could take its own lock: asks, and takes nothing, so that nobody
 /// can see it as the holder meanwhile.
 pub(crate) fn could_own(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
-    Ok(get(file, libc::F_GETLK, byte, libc::F_WRLCK)?.is_none())
+    Ok(get(file, libc::F_GETLK, byte..=byte, libc::F_WRLCK)?.is_none())
 }
 
 /// Who holds the record lock, on the kernel's word (`F_GETLK`). The caller's own does not count.
 pub(crate) fn holder(file: &impl AsFd, byte: Byte) -> io::Result<Option<Holder>> {
-    Ok(get(file, libc::F_GETLK, byte, libc::F_RDLCK)?
-        .map(|lock| Pid::new(lock.l_pid).map_or(Holder::Invisible, Holder::Process)))
+    Ok(holder_among(file, byte..=byte)?.map(|(holder, _)| holder))
+}
+
+/// As [`holder`], of one of these bytes, and which it is.
+pub(crate) fn holder_among(
+    file: &impl AsFd,
+    bytes: RangeInclusive<Byte>,
+) -> io::Result<Option<(Holder, Byte)>> {
+    Ok(get(file, libc::F_GETLK, bytes, libc::F_RDLCK)?.map(|lock| {
+        let holder = Pid::new(lock.l_pid).map_or(Holder::Invisible, Holder::Process);
+        (holder, Byte(lock.l_start))
+    }))
 }
 
 #[cfg(test)]

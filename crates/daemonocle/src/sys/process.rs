@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroI32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 
 use rustix::process as rx;
 
@@ -166,6 +166,26 @@ impl Drop for Assistant {
     }
 }
 
+/// Runs a program as a child that does not outlive this process: the kernel kills it (`PR_SET_PDEATHSIG`,
+/// prctl(2)) when the calling thread has ended.
+pub(crate) fn spawn_bound(mut command: Command) -> io::Result<Pid> {
+    let parent = Pid::current();
+    let bind = move || {
+        rx::set_parent_process_death_signal(Some(rx::Signal::KILL))?;
+        // The parent may have died before that.
+        match self::parent() == Some(parent) {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
+    };
+    // SAFETY: between fork and exec it makes two system calls, and allocates nothing.
+    let child = unsafe { command.pre_exec(bind) }.spawn()?;
+    i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::new)
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// Ends the process at once, _exit(2): no destructors, no atexit handlers, no flushing.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit(2) takes any integer and does not return; nothing of ours runs after it.
@@ -323,6 +343,13 @@ pub(crate) fn has_ended(child: Pid) -> bool {
     let status = retry(|| Ok(rx::waitid(rx::WaitId::Pid(child.into()), options)?));
     // No such child: somebody else has buried it.
     !matches!(status, Ok(None))
+}
+
+/// Waits until a child has ended, without burying it.
+pub(crate) fn wait_for_death(child: Pid) {
+    let options = rx::WaitIdOptions::EXITED | rx::WaitIdOptions::NOWAIT;
+    // An error: there is no such child, for somebody else has buried it.
+    let _ = retry(|| Ok(rx::waitid(rx::WaitId::Pid(child.into()), options)?));
 }
 
 /// Whether any process has this number now, asked with signal 0, which is none (kill(2)).

@@ -47,7 +47,7 @@ impl Usage {
         let began = Instant::now();
         let before = cpu_times(&members).collect();
         // Not a sleep: a daemon that ends meanwhile is noticed.
-        let handle = running.handle.as_ref().ok().map(AsFd::as_fd);
+        let handle = running.daemon().as_ref().ok().map(AsFd::as_fd);
         let has_ended = wait_readable([handle], began.checked_add(WINDOW))? == [true];
         Ok((!has_ended).then_some(Self { before, began }))
     }

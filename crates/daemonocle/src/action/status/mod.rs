@@ -86,7 +86,7 @@ fn of_running<T>(
             return Ok(None);
         }
     };
-    ask(&running).map_err(|error| cannot(&location, running.pid, error))
+    ask(&running).map_err(|error| cannot(&location, running.pid(), error))
 }
 
 fn cannot(location: &Location, pid: Pid, error: io::Error) -> Error {
@@ -107,7 +107,7 @@ fn measure(running: &Running) -> io::Result<Option<Status>> {
     };
     let members = group::members(&stat)?;
     Ok(Some(Status {
-        pid: running.pid,
+        pid: running.pid(),
         state: word(stat.state),
         uptime: proc::age(stat.start),
         cpu_percent: usage.percent(&members),
@@ -117,7 +117,7 @@ fn measure(running: &Running) -> io::Result<Option<Status>> {
 
 /// `None`: it has ended. That it is there and /proc hides it is an error.
 fn living(running: &Running) -> io::Result<Option<Stat>> {
-    match proc::stat(running.pid)? {
+    match proc::stat(running.pid())? {
         Some(stat) if stat.is_dead() => Ok(None),
         Some(stat) => Ok(Some(stat)),
         None => unlisted(running),
@@ -136,11 +136,11 @@ fn unlisted(running: &Running) -> io::Result<Option<Stat>> {
 
 /// Whether the process that was proven to be the daemon still is, by the kernel's word.
 fn is_there(running: &Running) -> io::Result<bool> {
-    match &running.handle {
+    match running.daemon() {
         Ok(handle) => {
             Ok(wait_readable([Some(handle.as_fd())], deadline_in(Duration::ZERO))? == [false])
         }
-        Err(_) => Ok(process::exists(running.pid)),
+        Err(_) => Ok(process::exists(running.pid())),
     }
 }
 

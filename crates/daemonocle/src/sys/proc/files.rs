@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -43,6 +44,13 @@ impl OpenFile {
     /// lock only at a holder's descriptors (/proc/PID/fdinfo, proc(5)).
     pub(crate) fn is_locked(&self, kind: LockKind, byte: Byte) -> bool {
         shows_lock(&self.info, kind, byte)
+    }
+
+    /// The first byte of a record lock for writing that begins within `bytes`.
+    pub(crate) fn locked_among(&self, bytes: &RangeInclusive<Byte>) -> Option<Byte> {
+        write_locks(&self.info, LockKind::Record)
+            .filter_map(|(start, _)| start.parse().ok().map(Byte))
+            .find(|start| bytes.contains(start))
     }
 }
 
@@ -97,16 +105,21 @@ pub(crate) fn holds_lock(pid: Pid, inode: Inode, kind: LockKind, byte: Byte) -> 
 }
 
 fn shows_lock(fdinfo: &str, kind: LockKind, byte: Byte) -> bool {
+    write_locks(fdinfo, kind).any(|(start, end)| covers(start, end, byte))
+}
+
+/// The locks for writing of this kind: first and last byte.
+fn write_locks(fdinfo: &str, kind: LockKind) -> impl Iterator<Item = (&str, &str)> {
     let wanted = match kind {
         LockKind::Record => "POSIX",
         LockKind::Shared => "OFDLCK",
     };
-    fdinfo.lines().filter_map(|line| line.strip_prefix("lock:")).any(|line| {
+    fdinfo.lines().filter_map(|line| line.strip_prefix("lock:")).filter_map(move |line| {
         // "lock:	1: OFDLCK ADVISORY  WRITE -1 fe:00:1234 1073741824 1073741825"
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         match words[..] {
-            [_, name, _, "WRITE", _, _, start, end] => name == wanted && covers(start, end, byte),
-            _ => false,
+            [_, name, _, "WRITE", _, _, start, end] if name == wanted => Some((start, end)),
+            _ => None,
         }
     })
 }

@@ -1,0 +1,60 @@
+//! Programs that are a daemon and know nothing of its PID file. Their keeper, the process that ran
+//! them, has the locks, and one more lock that tells whom it keeps: a byte for every PID.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::ops::RangeInclusive;
+
+use crate::sys::lock::{self, Byte, Holder};
+use crate::sys::proc::files::OpenFile;
+use crate::sys::process::{Pid, PidFd};
+
+/// The byte of the PID that there is not, 0.
+const ZERO: i64 = 1 << 32;
+
+/// There are no more PIDs than this (`PID_MAX_LIMIT`, proc(5)).
+const MOST: i64 = 1 << 22;
+
+const ALL: RangeInclusive<Byte> = Byte(ZERO)..=Byte(ZERO + MOST);
+
+/// A program that is a daemon.
+pub(crate) struct Program {
+    pub(crate) pid: Pid,
+    /// Refers to it and to nobody else; an error where the kernel offers no such thing.
+    pub(crate) handle: io::Result<PidFd>,
+}
+
+pub(super) fn byte_of(pid: Pid) -> Byte {
+    Byte(ZERO + i64::from(pid.get()))
+}
+
+fn named_by(Byte(byte): Byte) -> Option<Pid> {
+    Pid::new(i32::try_from(byte - ZERO).ok()?)
+}
+
+/// The program that the process `keeper` keeps, if it keeps one.
+pub(super) fn find(file: &File, keeper: Pid) -> io::Result<Option<Program>> {
+    open(|| match lock::holder_among(file, ALL)? {
+        Some((Holder::Process(holder), byte)) if holder == keeper => Ok(named_by(byte)),
+        _ => Ok(None),
+    })
+}
+
+/// As [`find`], for a PID file that is only open in its keeper.
+pub(super) fn find_by(
+    look: impl Fn() -> io::Result<Option<OpenFile>>,
+) -> io::Result<Option<Program>> {
+    open(|| Ok(look()?.and_then(|file| file.locked_among(&ALL)).and_then(named_by)))
+}
+
+/// The keeper lets go of the byte before it buries the program, so that the number is the program's
+/// for as long as the lock is there: if it is before and after the pidfd was opened, that means it.
+fn open(named: impl Fn() -> io::Result<Option<Pid>>) -> io::Result<Option<Program>> {
+    let Some(pid) = named()? else {
+        return Ok(None);
+    };
+    let handle = PidFd::open(pid);
+    Ok((named()? == Some(pid)).then_some(Program { pid, handle }))
+}
