@@ -1,5 +1,8 @@
 //! Under a real systemd, as a unit of each of the types that suit a daemon.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use daemonocle_tests::{Fixture, Machine, Pid, Sandbox, eventually, is_alive, stat};
 use rustix::process::Signal;
 
@@ -61,6 +64,33 @@ fn type_forking_has_its_main_process_when_the_start_is_over() {
     assert_eq!(sandbox.read("output"), "Starting example ... OK\n".repeat(2));
     let log = "143|Terminated by SIGTERM (15)\n0|Terminated by SIGTERM (15)\n";
     assert_eq!(sandbox.read("hook.log"), log);
+}
+
+/// Another program as the worker is the main process; its keeper minds no signal that all get.
+#[test]
+fn type_forking_with_a_program() {
+    let sandbox = Sandbox::new();
+    let Some(machine) = Machine::with_systemd(&sandbox, "type_forking_with_a_program") else {
+        return;
+    };
+    let script = sandbox.write("script", "#!/bin/sh\nexec sleep 3600\n");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let fixture = sandbox.fixture("none").set("exec", &script).for_everybody();
+    for end in ["stop", "kill"] {
+        add(&machine, &fixture, &forking(&fixture));
+        machine.systemctl(&["start", "example"]).expect(0, "", "");
+        let (pid, outside) = main_process(&machine);
+        assert_eq!(fixture.pid(), Some(pid));
+        assert_eq!(states(&machine), ["active", "running", "success"]);
+        assert_eq!(fs::read(format!("/proc/{outside}/cmdline")).unwrap(), b"sleep\x003600\0");
+
+        machine.systemctl(&[end, "example"]).expect(0, "", "");
+        eventually("the unit is dead", || states(&machine)[1] == "dead");
+        assert!(!is_alive(outside));
+        assert_eq!(states(&machine), ["inactive", "dead", "success"]);
+        assert!(!fixture.pid_file().exists());
+    }
+    assert_eq!(sandbox.read("hook.log"), "143|Terminated by SIGTERM (15)\n".repeat(2));
 }
 
 #[test]
