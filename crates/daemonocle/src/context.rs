@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::error::Error;
 use crate::shutdown::{Lifecycle, Shutdown};
 
 /// The worker's view of the daemon that it is.
@@ -18,6 +19,7 @@ struct Inner {
     config: Arc<Config>,
     lifecycle: Arc<Lifecycle>,
     ready: Box<dyn Fn() + Send + Sync>,
+    reload: Box<dyn Fn() -> Result<(), Error> + Send + Sync>,
 }
 
 impl Context {
@@ -25,8 +27,9 @@ impl Context {
         config: Arc<Config>,
         lifecycle: Arc<Lifecycle>,
         ready: Box<dyn Fn() + Send + Sync>,
+        reload: Box<dyn Fn() -> Result<(), Error> + Send + Sync>,
     ) -> Self {
-        Self(Arc::new(Inner { config, lifecycle, ready }))
+        Self(Arc::new(Inner { config, lifecycle, ready, reload }))
     }
 
     /// Says that the daemon works now, which releases the command `start`. Calls after the first one do
@@ -63,6 +66,42 @@ impl Context {
     #[must_use]
     pub fn shutdown(&self) -> Shutdown {
         Shutdown::take(&self.0.lifecycle)
+    }
+
+    /// Lets a new process of the same program, with the same arguments and from the same directory, take
+    /// over; whatever is at the program's path by now. It gets the PID file without a gap, the streams, and
+    /// everything else that is set up already; the start hook does not run again.
+    ///
+    /// This process goes on until the new one works, by the same rule as for a start: it has called
+    /// [`ready`](Self::ready), or lived for a second. Then this one ends, for the reason `Shutting down for
+    /// reload`: a worker that has taken [`shutdown`](Self::shutdown) is asked to, and this returns `Ok`; else
+    /// it is ended on the spot, and this does not return. May be called from any thread.
+    ///
+    /// # Errors
+    ///
+    /// There is no new process then, and this one is the daemon as before: the program is gone or cannot be
+    /// run, it died or was not ready in time ([`Error::exit_code`] is its own, the message its reason), its
+    /// definition has another PID file, another reload is under way, the daemon is in a chroot directory,
+    /// or this process is a child of it.
+    ///
+    /// ```
+    /// # use std::{thread, time::{Duration, SystemTime}};
+    /// # fn changed() -> std::io::Result<SystemTime> { std::fs::metadata("/etc/example.conf")?.modified() }
+    /// fn worker(ctx: &daemonocle::Context) -> daemonocle::Result {
+    ///     let before = changed()?;
+    ///     loop {
+    ///         thread::sleep(Duration::from_secs(10));
+    ///         if changed()? != before {
+    ///             // With a configuration that nobody can use, the old one stays in force.
+    ///             if let Err(error) = ctx.reload() {
+    ///                 eprintln!("{error}");
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn reload(&self) -> Result<(), Error> {
+        (self.0.reload)()
     }
 
     /// The definition that this daemon was started from.

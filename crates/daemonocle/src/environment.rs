@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use crate::config::{Config, Identity};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::sys::fd::{Stream, close_all_but, redirect};
 use crate::sys::fs::{Dir, Inode, Missing, Trusted, open_output, split};
 use crate::sys::{process, user};
@@ -52,14 +52,31 @@ pub(crate) fn enter(config: &Config, streams: &Streams<'_>) -> Result<(), Error>
         become_user(identity)?;
     }
     // As the daemon's user: a directory that only root may enter is no working directory for it.
-    let work_dir = config.work_dir();
-    std::env::set_current_dir(work_dir).map_err(|error| {
-        Error::system(format!("cannot change working directory to {work_dir:?}"), error)
-    })?;
+    enter_work_dir(config)?;
     match streams {
         Streams::Kept => Ok(()),
         Streams::Redirected { null, errors } => redirect_streams(config, null, *errors),
     }
+}
+
+/// What is left to do in the successor of a daemon that did all that, and has passed most of it on.
+pub(crate) fn resume(config: &Config) -> Result<(), Error> {
+    if let Some(Identity { uid, gid, .. }) = &config.identity
+        && !user::is_exactly(*uid, *gid)
+    {
+        let (name, group) = (user::describe(*uid), user::describe_group(*gid));
+        let message = format!("cannot become user {name} with group {group} after a reload");
+        return Err(Error::new(Kind::System, message));
+    }
+    process::set_umask(config.settings().umask);
+    enter_work_dir(config)
+}
+
+fn enter_work_dir(config: &Config) -> Result<(), Error> {
+    let work_dir = config.work_dir();
+    std::env::set_current_dir(work_dir).map_err(|error| {
+        Error::system(format!("cannot change working directory to {work_dir:?}"), error)
+    })
 }
 
 /// Opens the root directory that was checked, and no other one that has come to its place since.

@@ -44,6 +44,7 @@ mod context;
 mod daemon;
 mod environment;
 mod error;
+mod handover;
 mod layout;
 mod pid_file;
 mod shutdown;

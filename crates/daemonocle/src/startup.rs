@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use crate::sys::fd::{Guarded, receive, send, shut_down_sending, socket_pair};
+use crate::sys::fd::{Guarded, is_socket, made_by, receive, send, shut_down_sending, socket_pair};
 use crate::sys::process::Pid;
 
 /// What the daemon tells, each at most once and in this order.
@@ -29,6 +29,10 @@ pub(crate) enum Report {
     /// The daemon is ending, with this intended exit code and these words of the worker's. It may
     /// take a while yet, for the shutdown hook.
     Ending(u8, String),
+    /// It has taken the PID file over from the daemon that has reloaded.
+    Taken,
+    /// The daemon has reloaded, and is this process now.
+    Successor(Pid),
     /// The daemon has died like this; its guardian says so.
     Died(ExitStatus),
 }
@@ -55,6 +59,8 @@ impl Report {
             Self::Program(pid) => (b'P', pid.to_string()),
             Self::SetUp => (b'S', String::new()),
             Self::Ready => (b'R', String::new()),
+            Self::Taken => (b'T', String::new()),
+            Self::Successor(pid) => (b'N', pid.to_string()),
             Self::Failed(code, text) => (b'F', format!("{code} {}", cut(text))),
             Self::Ending(code, text) => (b'E', format!("{code} {}", cut(text))),
             Self::Died(status) => (b'D', status.into_raw().to_string()),
@@ -69,6 +75,8 @@ impl Report {
         let text = String::from_utf8_lossy(body);
         Some(match tag {
             b'B' => Self::Born(Pid::new(text.parse().ok()?)?),
+            b'T' if body.is_empty() => Self::Taken,
+            b'N' => Self::Successor(Pid::new(text.parse().ok()?)?),
             b'P' => Self::Program(Pid::new(text.parse().ok()?)?),
             b'S' if body.is_empty() => Self::SetUp,
             b'R' if body.is_empty() => Self::Ready,
@@ -138,6 +146,19 @@ impl AsFd for Starter {
 }
 
 impl Newborn {
+    /// The channel of a daemon that has been handed over, if it is one.
+    pub(crate) fn inherited(socket: OwnedFd) -> io::Result<Self> {
+        match is_socket(socket.as_fd()) {
+            true => Ok(Self(Guarded::new(socket)?)),
+            false => Err(io::Error::other("it is no socket")),
+        }
+    }
+
+    /// Whether the other end was made by this process.
+    pub(crate) fn is_from(&self, pid: Pid) -> bool {
+        self.0.get().is_ok_and(|socket| made_by(socket) == Some(pid))
+    }
+
     pub(crate) fn report(&self, report: &Report) -> io::Result<()> {
         send(self.0.get()?, &report.encode())
     }
@@ -173,6 +194,8 @@ mod tests {
         for report in [
             Report::Born(Pid::current()),
             Report::Program(Pid::current()),
+            Report::Taken,
+            Report::Successor(Pid::current()),
             Report::SetUp,
             Report::Ready,
             Report::Failed(101, "a\nb".into()),

@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::config::Config;
 use crate::context::Context;
@@ -22,6 +23,7 @@ use crate::sys::thread;
 use crate::worker::Worker;
 
 use super::keeper::{Kept, PASSED_ON};
+use super::reload::{Origin, Reloader};
 use super::sentry::{Link, Sentry};
 
 /// The callbacks of a definition.
@@ -46,12 +48,14 @@ pub(crate) enum Place {
     Background { null: OwnedFd, errors: Option<ErrorPipe> },
     /// Beside this parent, which passes signals on.
     Foreground { parent: Pid },
+    /// In that of a daemon which reloads; in the foreground with its parent, and the channel to that.
+    Inherited { parent: Option<(Pid, Newborn)> },
 }
 
 impl Place {
     fn streams(&self) -> Streams<'_> {
         match self {
-            Self::Foreground { .. } => Streams::Kept,
+            Self::Foreground { .. } | Self::Inherited { .. } => Streams::Kept,
             Self::Background { null, errors } => {
                 Streams::Redirected { null, errors: errors.as_ref().map(|pipe| &pipe.write) }
             }
@@ -77,10 +81,14 @@ impl Birth {
     fn run(self) {
         let Self { config, mut worker, mut hooks, pid_file, newborn, place } = self;
         let link = Arc::new(Link::new(newborn));
-        let forwarder = match place {
-            Place::Foreground { parent } => Some(parent),
-            Place::Background { .. } => None,
+        let forwarder = match &place {
+            Place::Foreground { parent } | Place::Inherited { parent: Some((parent, _)) } => {
+                Some(*parent)
+            }
+            Place::Background { .. } | Place::Inherited { parent: None } => None,
         };
+        let is_successor = matches!(place, Place::Inherited { .. });
+        let origin = Origin::here();
         let kept = match &worker {
             Worker::Function(_) => None,
             Worker::Program(_) => Some(Arc::new(Kept::new(forwarder))),
@@ -88,7 +96,7 @@ impl Birth {
         let shutdown_hook = hooks.shutdown.take();
         let setup = || -> Result<Arc<Lifecycle>, Error> {
             shed(&config, &place, pid_file.as_deref(), &link)?;
-            if let Some(pid_file) = &pid_file {
+            if let Some(pid_file) = pid_file.as_ref().filter(|_| !is_successor) {
                 // After descriptors were closed, for closing one of this file would undo it, and
                 // before privileges are given up.
                 pid_file.begin_life()?;
@@ -96,10 +104,13 @@ impl Birth {
             if let Worker::Program(exec) = &mut worker {
                 exec.resolve(config.chroot_dir().is_some())?;
             }
-            environment::enter(&config, &place.streams())?;
+            match is_successor {
+                true => environment::resume(&config)?,
+                false => environment::enter(&config, &place.streams())?,
+            }
             let lifecycle =
                 begin(&config, shutdown_hook, pid_file.clone(), &link, place, kept.clone())?;
-            if let Some(hook) = hooks.start.take() {
+            if let Some(hook) = hooks.start.take().filter(|_| !is_successor) {
                 hook().map_err(|error| {
                     Error::definition(format!("start hook: {}", chain(error.as_ref())))
                 })?;
@@ -118,17 +129,27 @@ impl Birth {
         if kept.is_none() || forwarder.is_some() {
             link.tell(&Report::SetUp);
         }
-        if forwarder.is_some() {
+        if forwarder.is_some() && !is_successor {
             link.wait_for_go();
         }
         let end = match (worker, kept) {
             (Worker::Program(exec), Some(kept)) => kept.run(&exec, pid_file.as_deref(), &link),
             (Worker::Program(_), None) => End::of_message("nobody keeps the program"),
             (Worker::Function(worker), _) => {
+                let reloader = Reloader {
+                    config: Arc::clone(&config),
+                    lifecycle: Arc::clone(&lifecycle),
+                    link: Arc::clone(&link),
+                    pid_file,
+                    parent: forwarder,
+                    origin,
+                    is_busy: AtomicBool::new(false),
+                };
                 let ready = Box::new(move || link.ready());
-                let context = Context::new(config, Arc::clone(&lifecycle), ready);
+                let reload = Box::new(move || reloader.reload());
+                let context = Context::new(config, Arc::clone(&lifecycle), ready, reload);
                 match catch_unwind(AssertUnwindSafe(|| worker(&context))) {
-                    Ok(result) => End::of_worker(result, lifecycle.asked()),
+                    Ok(result) => lifecycle.end_of(result),
                     Err(panic) => End::of_panic(panic.as_ref()),
                 }
             }
@@ -164,7 +185,10 @@ fn shed(
             kept.extend(errors.iter().flat_map(|pipe| [pipe.read.as_fd(), pipe.write.as_fd()]));
         }
         // In the background the guardian has done it, before the fork.
-        Place::Foreground { .. } => {
+        Place::Foreground { .. } | Place::Inherited { .. } => {
+            if let Place::Inherited { parent: Some((_, channel)) } = place {
+                kept.push(channel.as_fd());
+            }
             signal::reset().map_err(|error| Error::system("cannot reset signals", error))?;
         }
     }
@@ -181,8 +205,15 @@ fn begin(
     kept: Option<Arc<Kept>>,
 ) -> Result<Arc<Lifecycle>, Error> {
     let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
+    let is_successor = matches!(place, Place::Inherited { .. });
+    let mut to_parent = None;
     let (errors, forwarder) = match place {
         Place::Foreground { parent } => (None, Some(parent)),
+        Place::Inherited { parent: None } => (None, None),
+        Place::Inherited { parent: Some((parent, channel)) } => {
+            to_parent = Some(channel);
+            (None, Some(parent))
+        }
         Place::Background { null, errors: Some(pipe) } => {
             let guard =
                 |fd| Guarded::new(fd).map_err(|error| cannot("examine a descriptor", error));
@@ -195,6 +226,7 @@ fn begin(
     let newborn = link.newborn();
     private.extend(newborn.iter().map(|newborn| newborn.as_fd()));
     private.extend(errors.iter().map(|(read, _)| read.as_fd()));
+    private.extend(to_parent.as_ref().map(AsFd::as_fd));
     close_in_forked_children(&private).map_err(|error| cannot("watch for forks", error))?;
 
     let teller = Arc::clone(link);
@@ -235,6 +267,8 @@ fn begin(
         pid_file: accepted,
         errors,
         foreground: forwarder.is_some(),
+        is_successor,
+        to_parent,
         kept,
         end_on,
     };

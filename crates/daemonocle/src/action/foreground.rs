@@ -187,17 +187,23 @@ impl Supervisor<'_> {
             return Ok(());
         };
         if signal == Signal::CHLD {
+            // What the daemon said last, whether it has a successor above all.
+            self.hear_out(events);
             return self.bury();
         }
         // What the daemon's own side sent does not go back to it.
-        if self.status.is_some() || sender == Sender::Process(Some(self.daemon)) {
+        let is_from = |pid| sender == Sender::Process(Some(pid));
+        if self.status.is_some()
+            || is_from(self.daemon)
+            || self.watch.successor.is_some_and(is_from)
+        {
             return Ok(());
         }
         self.is_asked |= self.launch.config.settings().end_on.contains(&signal);
         if FORWARDED.contains(&signal) {
             events(Event::Forwarding(signal));
         }
-        process::kill_child(self.daemon, signal);
+        process::kill_child(self.watch.successor.unwrap_or(self.daemon), signal);
         if signal == Signal::TSTP {
             stop_self();
         }
@@ -210,7 +216,11 @@ impl Supervisor<'_> {
             .map_err(|error| Error::system("cannot wait for the daemon", error))?
         {
             if pid == self.daemon {
-                self.status = Some(status);
+                // By now the successor, if there is one, is our child.
+                match self.watch.successor.take() {
+                    Some(successor) => self.daemon = successor,
+                    None => self.status = Some(status),
+                }
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ mod birth;
 mod foreground;
 mod guardian;
 mod keeper;
+mod reload;
 mod restart;
 mod sentry;
 mod start;

@@ -4,6 +4,7 @@
 
 use crate::config::Settings;
 use crate::error::Error;
+use crate::handover;
 
 use super::start::check;
 use super::{Events, Outcome, Start, Stop, Subject, start, stop};
@@ -18,6 +19,9 @@ pub(crate) fn restart(
 ) -> Result<Outcome, Error> {
     // Better to hear that there can be no new daemon while the old one still runs.
     check(settings, subject)?;
-    stop(settings, how_to_stop, events)?;
+    // It is the daemon itself, reloading, who has run this command once more.
+    if !handover::is_waiting() {
+        stop(settings, how_to_stop, events)?;
+    }
     start(settings, subject, how_to_start, events)
 }

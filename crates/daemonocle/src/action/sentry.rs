@@ -64,6 +64,15 @@ impl Link {
         changed.notify_all();
     }
 
+    /// Goes on by another channel.
+    fn replace(&self, other: Newborn) -> Arc<Newborn> {
+        self.close();
+        let other = Arc::new(other);
+        let mut newborn = self.newborn.lock().unwrap_or_else(PoisonError::into_inner);
+        *newborn = Some(Arc::clone(&other));
+        other
+    }
+
     fn close(&self) {
         let mut newborn = self.newborn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(newborn) = newborn.take() {
@@ -81,6 +90,10 @@ pub(super) struct Sentry {
     /// null device for afterwards.
     pub(super) errors: Option<(Guarded, Guarded)>,
     pub(super) foreground: bool,
+    /// Whether this process takes the PID file over from one that reloads.
+    pub(super) is_successor: bool,
+    /// The channel to the parent in the foreground that it takes over, too.
+    pub(super) to_parent: Option<Newborn>,
     /// Where the daemon is a program, and this process its keeper.
     pub(super) kept: Option<Arc<Kept>>,
     /// The signals that ask for the end.
@@ -115,12 +128,17 @@ impl Sentry {
                 match open.receive() {
                     Ok(Some(Reply::Go)) => self.link.go(),
                     Ok(Some(Reply::Accepted)) => {
+                        if self.is_successor {
+                            self.take_over();
+                        }
                         if let Some(pid_file) = &self.pid_file {
                             pid_file.end_startup();
                         }
                         is_accepted = true;
                         self.silence();
-                        if !self.foreground {
+                        if let Some(parent) = self.to_parent.take() {
+                            newborn = Some(self.link.replace(parent));
+                        } else if !self.foreground {
                             newborn = None;
                             self.link.close();
                         }
@@ -141,6 +159,15 @@ impl Sentry {
                 self.drain();
             }
         }
+    }
+
+    /// The daemon that has reloaded lets go of the PID file: from now on it is ours.
+    fn take_over(&self) {
+        if let Some(Err(error)) = self.pid_file.as_ref().map(|pid_file| pid_file.take_back()) {
+            self.link.tell(&Report::Failed(1, error.to_string()));
+            self.lifecycle.finish(&End::of_message(&error.to_string()));
+        }
+        self.link.tell(&Report::Taken);
     }
 
     fn on_signal(&self, arrival: Arrival) {

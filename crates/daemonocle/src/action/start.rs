@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Config, Detach, Settings, Startup};
 use crate::error::{Error, Kind};
+use crate::handover;
 use crate::pid_file::{self, Claim, Origin, PidFile};
-use crate::startup::{Newborn, Reply, channel};
+use crate::startup::{Newborn, Reply, Report, channel};
 use crate::sys::fd::{dev_null, ensure_standard_streams, is_socket, pipe, socket_pair};
 use crate::sys::fs::Inode;
 use crate::sys::proc;
@@ -33,6 +34,9 @@ pub(crate) fn start(
     start: Start,
     events: Events<'_>,
 ) -> Result<Outcome, Error> {
+    if handover::is_waiting() {
+        return succeed(settings, subject);
+    }
     let mut launch = match prepare(settings, subject) {
         Ok(Prepared::Launch(launch)) => launch,
         Ok(Prepared::Running(pid)) => {
@@ -59,6 +63,51 @@ pub(crate) fn start(
         launch.clear_away();
     }
     result
+}
+
+/// Takes the place of the daemon that has run this program because it reloads. Returns only if that
+/// cannot be.
+fn succeed(settings: &Settings, subject: &Subject) -> Result<Outcome, Error> {
+    let cannot =
+        |error| Error::system(format!("cannot make sense of {}", handover::VARIABLE), error);
+    let proof = SingleThreaded::check().map_err(too_many_threads)?;
+    let Some(handover) = handover::take(proof).map_err(cannot)? else {
+        return Err(cannot(io::ErrorKind::NotFound.into()));
+    };
+    let newborn = Newborn::inherited(handover.channel).map_err(cannot)?;
+    let predecessor = process::parent().filter(|parent| newborn.is_from(*parent));
+    let Some(predecessor) = predecessor else {
+        return Err(cannot(io::Error::other("the daemon that reloads is not its parent")));
+    };
+    let prepare = || -> Result<(Launch, Place), Error> {
+        let (config, _) = check(settings, subject)?;
+        let pid_file = match (&config.location, handover.pid_file) {
+            (Some(location), Some((file, dir))) => {
+                Some(Arc::new(PidFile::inherited(location, file, dir, predecessor)?))
+            }
+            (None, None) => None,
+            (Some(_), None) => return Err(Error::definition("there was no PID file before")),
+            (None, Some(_)) => return Err(Error::definition("there is no PID file any more")),
+        };
+        let parent = match handover.parent {
+            Some((pid, channel)) => Some((pid, Newborn::inherited(channel).map_err(cannot)?)),
+            None => None,
+        };
+        let inode = pid_file.as_ref().map(|file| file.inode());
+        let config = Arc::new(config);
+        let launch = Launch { config, pid_file, inode, was_broken: false, proof };
+        Ok((launch, Place::Inherited { parent }))
+    };
+    match prepare() {
+        Ok((mut launch, place)) => match launch.birth(subject, newborn, place) {
+            Some(birth) => birth.live(),
+            None => Err(Error::definition("the worker is in use")),
+        },
+        Err(error) => {
+            let _ = newborn.report(&Report::Failed(error.exit_code(), error.to_string()));
+            Err(error)
+        }
+    }
 }
 
 enum Prepared {

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::fs::Inode;
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::signal::Signal;
-use crate::sys::{proc, user};
+use crate::sys::{proc, process, user};
 
 use super::{Event, Events, Outcome, Stop, Verb};
 
@@ -33,8 +34,17 @@ pub(crate) fn stop(settings: &Settings, stop: Stop, events: Events<'_>) -> Resul
             events(Event::Warning(format!("{name} is not running")));
             Ok(Outcome::NotRunning)
         }
-        Found::Running(target, inode) => {
+        Found::Running(mut target, mut inode) => {
+            events(Event::Begin(Verb::Stop));
             let outcome = target.end(timeout, stop.force, events)?;
+            // It may have reloaded just before it was asked. Else it has removed the file, or could not.
+            while fs::symlink_metadata(&location.path).is_ok()
+                && let Ok(Found::Running(next, its)) = find(&location, name, deadline_in(timeout))
+                && next.is_successor_of(&target)
+            {
+                next.end(timeout, stop.force, events)?;
+                (target, inode) = (next, its);
+            }
             pid_file::sweep(&location, Origin::Daemon(inode))?;
             events(Event::Done);
             Ok(outcome)
@@ -73,6 +83,7 @@ fn find<'a>(
 struct Target<'a> {
     name: &'a str,
     pid: Pid,
+    session: Option<Pid>,
     /// The process that holds the PID file, and is the last to end.
     holder: PidFd,
     /// The program that the holder keeps, where that is the daemon.
@@ -86,12 +97,18 @@ impl<'a> Target<'a> {
             |error| Error::system(format!("cannot signal {name} (PID {pid}) safely"), error);
         let holder = running.handle.map_err(unsafely)?;
         let program = running.program.map(|program| program.handle).transpose();
-        Ok(Self { name, pid, holder, program: program.map_err(unsafely)? })
+        let session = process::session_of(running.holder);
+        Ok(Self { name, pid, session, holder, program: program.map_err(unsafely)? })
+    }
+
+    /// Whether this is what the other one has become by a reload: a daemon that has been started anew has
+    /// a session of its own.
+    fn is_successor_of(&self, other: &Self) -> bool {
+        self.session.is_some() && self.session == other.session && self.pid != other.pid
     }
 
     fn end(&self, timeout: Duration, force: bool, events: Events<'_>) -> Result<Outcome, Error> {
         let pid = self.pid;
-        events(Event::Begin(Verb::Stop));
         self.signal(self.holder.ask(Signal::TERM))?;
         if self.is_gone_within(timeout)? {
             return Ok(Outcome::Stopped { pid });

@@ -44,6 +44,9 @@ pub(super) struct Watch {
     /// Whether it was killed because it did not end.
     is_killed: bool,
     died: Option<ExitStatus>,
+    is_taken: bool,
+    /// The process that the daemon has handed over to.
+    pub(super) successor: Option<Pid>,
 }
 
 /// Why a start has failed.
@@ -102,7 +105,29 @@ impl Watch {
             ending: None,
             is_killed: false,
             died: None,
+            is_taken: false,
+            successor: None,
         }
+    }
+
+    /// The daemon is our own child: nobody has to name it.
+    pub(super) fn is_named(&mut self, daemon: Pid) {
+        self.daemon = Some(daemon);
+    }
+
+    /// Waits until a successor has taken the PID file.
+    pub(super) fn until_taken(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+        self.deadline = deadline;
+        while !self.is_taken {
+            match self.step()? {
+                Step::Failed(failure) => return Err(failure),
+                Step::SetUp | Step::Ready | Step::Nothing => {}
+            }
+            if !self.is_taken && self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(Failure::Lost);
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the daemon has started, or certainly will not.
@@ -202,6 +227,14 @@ impl Watch {
             }
             Some(Report::Program(pid)) => {
                 self.program = Some(pid);
+                Step::Nothing
+            }
+            Some(Report::Taken) => {
+                self.is_taken = true;
+                Step::Nothing
+            }
+            Some(Report::Successor(pid)) => {
+                self.successor = Some(pid);
                 Step::Nothing
             }
             Some(Report::SetUp) => Step::SetUp,

@@ -123,7 +123,21 @@ pub(super) fn identify(
             return Ok(Presence::Absent { broken });
         }
         if startup == Startup::Theirs && lock::is_shared_held(file, STARTUP).map_err(cannot)? {
-            return Ok(Presence::Starting);
+            // A daemon that reloads has let go of `LIFE`, and its successor may not have it yet. Both have
+            // the claim, and the text names one of them.
+            let cannot = |error| location.cannot("read", error);
+            let hint = contents::pid(file).map_err(cannot)?;
+            if let Some(pid) = hint
+                && let Suspect::Holder(handle) = Suspect::examine(pid, inode)
+            {
+                require_owner(location, file, pid)?;
+                return Ok(Presence::Running(Running::new(pid, handle, inode)));
+            }
+            doubts += 1;
+            if doubts == DOUBTS || contents::are_absent(file).map_err(cannot)? {
+                return Ok(Presence::Starting);
+            }
+            continue;
         }
         let meta = Meta::of(file).map_err(|error| location.cannot("examine", error))?;
         if meta.links == 0 && contents::are_absent(file).map_err(|e| location.cannot("read", e))? {

@@ -29,16 +29,16 @@ mod program;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::OnceLock;
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::config::{Location, Patience};
 use crate::error::{Error, Kind};
-use crate::sys::fd::{deadline_in, wait_readable};
-use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, set_mode};
+use crate::sys::fd::{close_for_good, deadline_in, wait_readable};
+use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, inode_of, set_mode};
 use crate::sys::lock::{self, Byte, Holder};
 use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, holds_lock};
@@ -61,7 +61,11 @@ const STAYING: Byte = Byte((1 << 30) + 3);
 
 /// The PID file that this very process lives by. It must never be opened and closed here: the
 /// closing would drop `LIFE`.
-static OWN: OnceLock<(Inode, Pid)> = OnceLock::new();
+static OWN: Mutex<Option<(Inode, Pid)>> = Mutex::new(None);
+
+fn own() -> MutexGuard<'static, Option<(Inode, Pid)>> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A PID file that is ours.
 pub(crate) struct PidFile {
@@ -74,6 +78,9 @@ pub(crate) struct PidFile {
     places: [Byte; 2],
     /// The permissions it is going to have.
     mode: u32,
+    /// Whether it is this process's to remove: not while it is a predecessor's still, nor when it is a
+    /// successor's already.
+    is_ours: Mutex<bool>,
 }
 
 /// The answer to an attempt to claim a PID file.
@@ -116,7 +123,8 @@ impl PidFile {
                     let places = site.places();
                     let (name, path) = (location.name.clone(), location.path.clone());
                     let mode = 0o644 & !umask;
-                    let file = Self { file, dir, name, path, inode, places, mode };
+                    let is_ours = Mutex::new(true);
+                    let file = Self { file, dir, name, path, inode, places, mode, is_ours };
                     return Ok(Claim::Ours { file, broken });
                 }
                 Ok(Taken::By(pid)) => return Ok(Claim::Running(pid)),
@@ -133,8 +141,24 @@ impl PidFile {
 
     /// Makes the calling process the one that the file stands for, and writes its number there.
     pub(crate) fn begin_life(&self) -> Result<(), Error> {
-        let pid = Pid::current();
         self.wait_for_predecessor().map_err(|error| self.cannot("read", error))?;
+        self.take_life()?;
+        // Not before: whoever can open the file can lock it for reading, and so be in the way of
+        // everybody's write locks.
+        set_mode(&self.file, self.mode).map_err(|error| self.cannot("set the mode of", error))?;
+        self.write_pid(Pid::current())
+    }
+
+    /// As [`begin_life`](Self::begin_life), for the successor of a daemon that has let go of the file, and
+    /// for that daemon itself if there is no successor after all.
+    pub(crate) fn take_back(&self) -> Result<(), Error> {
+        self.take_life()?;
+        *self.is_ours() = true;
+        self.write_pid(Pid::current())
+    }
+
+    /// Takes what tells everybody that this process is the daemon.
+    fn take_life(&self) -> Result<(), Error> {
         let [entry, path] = self.places;
         // `LIFE` last: who has it has all of them.
         for byte in [entry, path, STAYING, LIFE] {
@@ -148,11 +172,84 @@ impl PidFile {
             let message = format!("PID file {:?} was deleted during the start", self.path);
             return Err(Error::new(Kind::Identity, message));
         }
-        let _ = OWN.set((self.inode, pid));
-        // Not before: whoever can open the file can lock it for reading, and so be in the way of
-        // everybody's write locks.
-        set_mode(&self.file, self.mode).map_err(|error| self.cannot("set the mode of", error))?;
-        self.write_pid(pid)
+        *own() = Some((self.inode, Pid::current()));
+        Ok(())
+    }
+
+    /// Makes everybody wait who wants to start a daemon, for a successor is on its way.
+    pub(crate) fn begin_startup(&self) -> Result<(), Error> {
+        /// Another start holds this lock only while it looks who holds the others.
+        const LOOKING: Duration = Duration::from_secs(5);
+        let taken = || {
+            Ok(lock::try_shared(&self.file, STARTUP)?
+                || (lock::wait_shared(&self.file, STARTUP, deadline_in(LOOKING))?
+                    && lock::try_shared(&self.file, STARTUP)?))
+        };
+        match taken().map_err(|error| self.cannot("lock", error))? {
+            true => Ok(()),
+            false => Err(self.locked()),
+        }
+    }
+
+    /// Lets a successor, which shares the claim, take everything else. `false`: too late, this process is
+    /// ending, and the file is removed already.
+    pub(crate) fn let_go(&self) -> bool {
+        // Whatever ends this process from now on leaves the file alone.
+        if !std::mem::replace(&mut *self.is_ours(), false) {
+            return false;
+        }
+        let [entry, path] = self.places;
+        // Cannot fail for locks that are held. `LIFE` first: who has it has all of them.
+        for byte in [LIFE, STAYING, path, entry] {
+            let _ = lock::release_own(&self.file, byte);
+        }
+        true
+    }
+
+    fn is_ours(&self) -> MutexGuard<'_, bool> {
+        self.is_ours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The successor has the file: this process has nothing to do with it any more.
+    pub(crate) fn disown(&self) {
+        *own() = None;
+        for fd in self.descriptors() {
+            // If it fails, for lack of memory, the claim is shared until this process ends.
+            let _ = close_for_good(fd);
+        }
+    }
+
+    /// The file of a daemon that reloads, as its successor has inherited it.
+    pub(crate) fn inherited(
+        location: &Location,
+        file: OwnedFd,
+        dir: OwnedFd,
+        predecessor: Pid,
+    ) -> Result<Self, Error> {
+        let cannot = |error| location.cannot("examine", error);
+        let (file, dir) = (File::from(file), Dir::inherited(dir).map_err(cannot)?);
+        let inode = Meta::of(&file).map_err(cannot)?.inode;
+        let wrong = |why: &str| {
+            let path = &location.path;
+            Err(Error::new(Kind::Identity, format!("PID file {path:?}: {why}")))
+        };
+        if inode_of(&location.dir).is_some_and(|its| its != dir.inode())
+            || !is_sole_in_place(location, &dir, inode)?
+        {
+            return wrong("the daemon that reloads has another one");
+        }
+        let holder = lock::holder(&file, LIFE).map_err(cannot)?;
+        if holder != Some(Holder::Process(predecessor)) {
+            return wrong("it is not the daemon that reloads who hands it over");
+        }
+        // The claim of the description that we share; nobody else has it.
+        if !lock::try_shared(&file, CLAIM).map_err(cannot)? {
+            return wrong("the daemon that reloads does not hold it");
+        }
+        let (name, path) = (location.name.clone(), location.path.clone());
+        let places = place::both(dir.inode(), location);
+        let is_ours = Mutex::new(false);
+        Ok(Self { file, dir, name, path, inode, places, mode: 0, is_ours })
     }
 
     /// A program whose keeper was killed is killed for it by the kernel, but has no lock meanwhile. All
@@ -239,6 +336,11 @@ impl PidFile {
     /// Empties the file, which means "not running", and removes it if it still is the one that was
     /// claimed. One that must not be removed stays empty.
     pub(crate) fn remove(&self) -> Result<(), Error> {
+        // Held to the end: a successor must not take what is about to be removed.
+        let mut is_ours = self.is_ours();
+        if !std::mem::replace(&mut *is_ours, false) {
+            return Ok(());
+        }
         let emptied = match self.is_open() {
             true => retry(|| self.file.set_len(0)),
             false => Err(io::ErrorKind::NotFound.into()),
@@ -290,12 +392,12 @@ pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
 }
 
 fn look_in(location: &Location, dir: &Dir) -> Result<Presence, Error> {
-    if let Some((own, pid)) = OWN.get()
-        && *pid == Pid::current()
-        && inode_in(location, dir)? == Some(*own)
+    let own = *own();
+    if let Some((own, pid)) = own
+        && pid == Pid::current()
+        && inode_in(location, dir)? == Some(own)
     {
-        let handle = PidFd::open(*pid);
-        return Ok(Presence::Running(Running::new(*pid, handle, *own)));
+        return Ok(Presence::Running(Running::new(pid, PidFd::open(pid), own)));
     }
     let opened = match open_existing(location, dir, Access::Read) {
         Err(error) if error.is_permission_denied() && is_unpublished(location, dir)? => {
@@ -352,7 +454,8 @@ pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> 
         Attempt::Taken => {
             let (name, path) = (location.name.clone(), location.path.clone());
             let places = place::both(dir.inode(), location);
-            PidFile { file, dir, name, path, inode, places, mode: 0 }.remove()?;
+            let is_ours = Mutex::new(true);
+            PidFile { file, dir, name, path, inode, places, mode: 0, is_ours }.remove()?;
         }
         Attempt::Squatted => evict(location, &dir, inode)?,
         Attempt::Held => {}

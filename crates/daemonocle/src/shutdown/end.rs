@@ -13,7 +13,7 @@ use crate::sys::signal::Signal;
 ///
 /// Shown as text it is the sentence for a log: `Shutting down normally`,
 /// `Terminated by SIGTERM (15)`, `Exiting with non-zero exit code 3`, `Exiting with message: …`,
-/// `Dying due to unhandled panic: …`.
+/// `Dying due to unhandled panic: …`, `Shutting down for reload`.
 ///
 /// ```
 /// use daemonocle::{Daemon, End, Signal};
@@ -41,6 +41,7 @@ enum Reason {
     Code(u8),
     Message(String),
     Panic(String),
+    Reload,
 }
 
 impl End {
@@ -63,6 +64,12 @@ impl End {
     #[must_use]
     pub fn is_normal(&self) -> bool {
         self.reason == Reason::Normal
+    }
+
+    /// Whether the daemon lives on in another process, which has taken over.
+    #[must_use]
+    pub fn is_reload(&self) -> bool {
+        self.reason == Reason::Reload
     }
 
     /// What a worker returned, after it was asked to end by `asked` or by nobody.
@@ -114,6 +121,11 @@ impl End {
         }
     }
 
+    /// A successor has taken over.
+    pub(crate) fn of_reload() -> Self {
+        Self::with(Reason::Reload, 0)
+    }
+
     /// For a reason of the library's own.
     pub(crate) fn of_message(text: &str) -> Self {
         Self::with(Reason::Message(text.into()), 1)
@@ -132,7 +144,7 @@ impl End {
     pub(crate) fn words(&self) -> &str {
         match &self.reason {
             Reason::Message(text) | Reason::Panic(text) => text,
-            Reason::Normal | Reason::Signal(_) | Reason::Code(_) => "",
+            Reason::Normal | Reason::Signal(_) | Reason::Code(_) | Reason::Reload => "",
         }
     }
 }
@@ -144,6 +156,7 @@ impl fmt::Display for End {
             Reason::Signal(signal) => write!(f, "Terminated by {signal}"),
             Reason::Code(code) => write!(f, "Exiting with non-zero exit code {code}"),
             Reason::Message(text) => write!(f, "Exiting with message: {text}"),
+            Reason::Reload => f.write_str("Shutting down for reload"),
             Reason::Panic(text) => write!(f, "Dying due to unhandled panic: {text}"),
         }
     }
@@ -164,6 +177,7 @@ mod tests {
             "Exiting with non-zero exit code 3"
         );
         assert_eq!(text(End::of_worker(Err("no".into()), None)), "Exiting with message: no");
+        assert_eq!(text(End::of_reload()), "Shutting down for reload");
         assert_eq!(text(End::of_panic(&"oops")), "Dying due to unhandled panic: oops");
     }
 

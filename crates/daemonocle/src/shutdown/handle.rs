@@ -90,7 +90,7 @@ impl Shutdown {
     /// Whether the daemon has been asked to end.
     #[must_use]
     pub fn is_requested(&self) -> bool {
-        self.0.asked().is_some()
+        self.0.is_asked()
     }
 
     /// Waits, asynchronously and in any runtime, until the daemon is asked to end. Cancel safe.
@@ -116,6 +116,6 @@ impl AsFd for Shutdown {
 
 impl fmt::Debug for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shutdown").field("requested", &self.0.asked()).finish()
+        f.debug_struct("Shutdown").field("requested", &self.is_requested()).finish()
     }
 }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::task::{self, Poll, Waker};
 use std::thread::{self, JoinHandle, ThreadId};
 
+use crate::error::Result;
 use crate::sys::fd::Flag;
 use crate::sys::process::{Pid, exit_now, flush_streams};
 use crate::sys::signal::arrival::{Arrival, Sender};
@@ -36,6 +37,8 @@ pub(crate) struct Lifecycle {
     flag: Flag,
     /// Tasks that wait for it.
     wakers: Mutex<Vec<Waker>>,
+    /// Whether it was a reload that asked.
+    reloaded: AtomicBool,
     /// Whether the worker has taken the handle, and so is expected to return by itself.
     taken: AtomicBool,
     finishing: AtomicBool,
@@ -68,6 +71,7 @@ impl Lifecycle {
             asked: AtomicI32::new(0),
             flag: Flag::new()?,
             wakers: Mutex::new(Vec::new()),
+            reloaded: AtomicBool::new(false),
             taken: AtomicBool::new(false),
             finishing: AtomicBool::new(false),
             dispatched: AtomicBool::new(false),
@@ -87,9 +91,40 @@ impl Lifecycle {
         Signal::new(self.asked.load(Ordering::SeqCst))
     }
 
+    /// Whether the worker is expected to return by itself.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked().is_some() || self.reloaded.load(Ordering::SeqCst)
+    }
+
+    /// Why the daemon ends whose worker has returned.
+    pub(crate) fn end_of(&self, result: Result) -> End {
+        match (result, self.asked()) {
+            (Ok(()), None) if self.reloaded.load(Ordering::SeqCst) => End::of_reload(),
+            (result, asked) => End::of_worker(result, asked),
+        }
+    }
+
+    /// Whether it is too late for a reload.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.is_asked() || self.finishing.load(Ordering::SeqCst)
+    }
+
+    /// There is a successor. Returns if the worker has taken the handle, and returns by itself.
+    pub(crate) fn end_for_reload(&self) {
+        self.reloaded.store(true, Ordering::SeqCst);
+        if !self.taken.load(Ordering::SeqCst) {
+            self.finish(&End::of_reload());
+        }
+        self.raise();
+    }
+
     fn ask(&self, signal: Signal) {
         (self.mark_ending)();
         self.asked.store(signal.number(), Ordering::SeqCst);
+        self.raise();
+    }
+
+    fn raise(&self) {
         self.flag.raise();
         for waker in self.wakers.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             waker.wake();
@@ -99,7 +134,7 @@ impl Lifecycle {
     fn poll_asked(&self, context: &task::Context<'_>) -> Poll<()> {
         let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
         // Asked under the lock: `ask` either sees this waker or has been seen here.
-        if self.asked().is_some() {
+        if self.is_asked() {
             return Poll::Ready(());
         }
         if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {

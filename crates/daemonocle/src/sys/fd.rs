@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -11,6 +11,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::FdFlags;
 
 use super::fs::{Inode, Meta};
+use super::process::Pid;
 use super::{check, retry};
 
 /// Waits until one of `fds` is readable, at its end, or broken, poll(2); tells which are.
@@ -112,6 +113,24 @@ impl Drop for Guarded {
             unsafe { ManuallyDrop::drop(&mut self.fd) }
         }
     }
+}
+
+/// Takes over a descriptor whose number was handed to this program by the one that ran it: from now on
+/// it is ours, and closes on exec.
+pub(crate) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes a number; fails if it is no descriptor of this process.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, as just seen. It was handed to the library, the only one who knows of it, and
+    // the variable that tells it has been removed: nobody adopts it twice.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Closes a descriptor of somebody who goes on having it, by making it one of the null device.
+pub(crate) fn close_for_good(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let null = dev_null()?;
+    let (from, to) = (null.as_raw_fd(), fd.as_raw_fd());
+    // SAFETY: both are open; who owns `fd` owns a descriptor afterwards as before.
+    retry(|| check(unsafe { libc::dup3(from, to, libc::O_CLOEXEC) })).map(drop)
 }
 
 /// A pipe whose ends close on exec: read end, write end.
@@ -235,6 +254,11 @@ pub(crate) fn read_available(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Resul
 pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// The process that made this pair of sockets (`SO_PEERCRED`, unix(7)).
+pub(crate) fn made_by(socket: BorrowedFd<'_>) -> Option<Pid> {
+    Some(rustix::net::sockopt::socket_peercred(socket).ok()?.pid.into())
 }
 
 /// Sends one message; `BrokenPipe` when there is nobody to receive it, and no SIGPIPE.

@@ -1,5 +1,6 @@
 //! Two moments at which the C library calls back: a fork(3) and an exit(3) by somebody else's code.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::OnceLock;
@@ -28,6 +29,18 @@ pub(crate) fn close_in_forked_children(fds: &[BorrowedFd<'_>]) -> io::Result<()>
     }
 }
 
+thread_local! {
+    static KEEPS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `f`, in which a child of this thread's keeps those descriptors until it calls exec(2).
+pub(crate) fn keeping_descriptors<T>(f: impl FnOnce() -> T) -> T {
+    KEEPS.set(true);
+    let result = f();
+    KEEPS.set(false);
+    result
+}
+
 /// Takes a descriptor off that list before it is closed in this process.
 pub(crate) fn forget_in_forked_children(fd: RawFd) {
     for slot in &CLOSE_IN_CHILD {
@@ -46,6 +59,10 @@ pub(crate) fn is_copy() -> bool {
 
 extern "C" fn in_child() {
     IS_COPY.store(true, Ordering::SeqCst);
+    // The child's only thread is a copy of the one that has called fork(2).
+    if KEEPS.get() {
+        return;
+    }
     for slot in &CLOSE_IN_CHILD {
         let fd = slot.swap(-1, Ordering::SeqCst);
         if fd >= 0 {

@@ -1,14 +1,16 @@
 //! Processes: fork(2), sessions, waiting, and the pidfd that names one for good.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::num::NonZeroI32;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 
 use rustix::process as rx;
 
+use super::hooks::keeping_descriptors;
 use super::signal::arrival::Polite;
 use super::signal::{Blocked, Signal};
 use super::{check, proc, retry};
@@ -137,7 +139,7 @@ impl Assistant {
         let _blocked = Blocked::all()?;
         // SAFETY: until it ends, the child makes only system calls (see above), which are all that
         // is allowed in the child of a process with threads (signal-safety(7)).
-        match Pid::new(check(unsafe { libc::fork() })?) {
+        match Pid::new(check(keeping_descriptors(|| unsafe { libc::fork() }))?) {
             Some(child) => Ok(Self(child)),
             None => {
                 let bound = rx::set_parent_process_death_signal(Some(rx::Signal::KILL));
@@ -180,10 +182,35 @@ pub(crate) fn spawn_bound(mut command: Command) -> io::Result<Pid> {
     };
     // SAFETY: between fork and exec it makes two system calls, and allocates nothing.
     let child = unsafe { command.pre_exec(bind) }.spawn()?;
-    i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::new)
-        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    number_of(&child)
+}
+
+/// Runs a program as a child that keeps these descriptors of ours, also those that no forked child is
+/// to have.
+pub(crate) fn spawn_with(mut command: Command, keep: Vec<RawFd>) -> io::Result<Pid> {
+    let open = move || {
+        for number in &keep {
+            // SAFETY: takes a number, which is open in this copy of our process.
+            check(unsafe { libc::fcntl(*number, libc::F_SETFD, 0) })?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes system calls, and allocates nothing.
+    let child = keeping_descriptors(|| unsafe { command.pre_exec(open) }.spawn())?;
+    number_of(&child)
+}
+
+fn number_of(child: &Child) -> io::Result<Pid> {
+    let number = i32::try_from(child.id()).ok();
+    number.and_then(Pid::new).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Takes a variable out of the environment, and gives its value.
+pub(crate) fn take_variable(name: &str, _proof: SingleThreaded) -> Option<OsString> {
+    let value = std::env::var_os(name)?;
+    // SAFETY: no other thread exists that could read the environment meanwhile, as the proof says.
+    unsafe { std::env::remove_var(name) };
+    Some(value)
 }
 
 /// Ends the process at once, _exit(2): no destructors, no atexit handlers, no flushing.
@@ -212,6 +239,11 @@ pub(crate) fn group() -> i32 {
 pub(crate) fn group_of(pid: Pid) -> io::Result<i32> {
     // SAFETY: takes a number.
     check(unsafe { libc::getpgid(pid.get()) })
+}
+
+/// The session of a process, getsid(2); `None`: it is gone, or in another PID namespace.
+pub(crate) fn session_of(pid: Pid) -> Option<Pid> {
+    rx::getsid(Some(pid.into())).ok().map(Pid::from)
 }
 
 /// While it lives, orphaned descendants become children of this process, so that their end can

@@ -72,21 +72,30 @@ pub(crate) fn details(
 fn of_running<T>(
     settings: &Settings,
     events: Events<'_>,
-    ask: impl FnOnce(&Running) -> io::Result<Option<T>>,
+    ask: impl Fn(&Running) -> io::Result<Option<T>>,
 ) -> Result<Option<T>, Error> {
     let location = settings.locate()?;
-    let running = match pid_file::look(&location)? {
-        Presence::Running(running) => running,
-        Presence::Starting => return Ok(None),
-        Presence::Absent { broken } => {
-            if broken {
-                let path = location.path.display();
-                events(Event::Warning(format!("Empty or broken PID file {path}; left as it is")));
+    let mut before = None;
+    loop {
+        let running = match pid_file::look(&location)? {
+            Presence::Running(running) => running,
+            Presence::Starting => return Ok(None),
+            Presence::Absent { broken } => {
+                if broken {
+                    let path = location.path.display();
+                    let text = format!("Empty or broken PID file {path}; left as it is");
+                    events(Event::Warning(text));
+                }
+                return Ok(None);
             }
-            return Ok(None);
+        };
+        let pid = running.pid();
+        let answer = ask(&running).map_err(|error| cannot(&location, pid, error))?;
+        // One that has ended meanwhile may have a successor: it reloads.
+        if answer.is_some() || before.replace(pid) == Some(pid) {
+            return Ok(answer);
         }
-    };
-    ask(&running).map_err(|error| cannot(&location, running.pid(), error))
+    }
 }
 
 fn cannot(location: &Location, pid: Pid, error: io::Error) -> Error {

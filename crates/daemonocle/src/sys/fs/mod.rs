@@ -37,6 +37,15 @@ pub(crate) struct Dir {
 }
 
 impl Dir {
+    /// One that another process has opened and handed over.
+    pub(crate) fn inherited(fd: OwnedFd) -> io::Result<Self> {
+        let meta = Meta::of(&fd)?;
+        match meta.kind {
+            FileType::Directory => Ok(Self { inode: meta.inode, fd }),
+            _ => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
     /// Opens the directory at the absolute, resolved `path`; every component must be a directory,
     /// and none a link. Each one's owner and mode go to `inspect` on the way.
     pub(crate) fn open(

@@ -1,0 +1,205 @@
+//! A daemon that reloads: a new process of the same program takes its place, and the old one goes on
+//! until that works.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::error::{Error, Kind};
+use crate::handover::{Handover, VARIABLE};
+use crate::pid_file::PidFile;
+use crate::shutdown::Lifecycle;
+use crate::startup::{Reply, Report, Starter, channel};
+use crate::sys::fd::deadline_in;
+use crate::sys::hooks::is_copy;
+use crate::sys::process::{self, Children, Pid, kill_child};
+use crate::sys::signal::Signal;
+
+use super::guardian::Order;
+use super::sentry::Link;
+use super::watch::{Failure, Watch};
+
+/// How the program was started, to be started so again.
+pub(super) struct Origin {
+    program: io::Result<PathBuf>,
+    arguments: Vec<OsString>,
+    dir: io::Result<PathBuf>,
+}
+
+impl Origin {
+    /// Of this process, while its working directory is still the caller's.
+    pub(super) fn here() -> Self {
+        Self {
+            program: std::env::current_exe(),
+            arguments: std::env::args_os().collect(),
+            dir: std::env::current_dir(),
+        }
+    }
+}
+
+/// All that a daemon needs to be succeeded.
+pub(super) struct Reloader {
+    pub(super) config: Arc<Config>,
+    pub(super) lifecycle: Arc<Lifecycle>,
+    pub(super) link: Arc<Link>,
+    pub(super) pid_file: Option<Arc<PidFile>>,
+    /// In the foreground, the process that waits there.
+    pub(super) parent: Option<Pid>,
+    pub(super) origin: Origin,
+    pub(super) is_busy: AtomicBool,
+}
+
+impl Reloader {
+    /// Returns when there is a successor and the worker is expected to return; does not return when
+    /// there is one and the worker is ended on the spot.
+    pub(super) fn reload(&self) -> Result<(), Error> {
+        let refused = |why: &str| Err(Error::new(Kind::Start, format!("cannot reload: {why}")));
+        if is_copy() {
+            return refused("this process is not the daemon, but a child of it");
+        }
+        if self.config.chroot_dir().is_some() {
+            return refused("the program cannot be found from inside the chroot directory");
+        }
+        if self.is_busy.swap(true, Ordering::SeqCst) {
+            return refused("another reload is under way");
+        }
+        let result = match self.lifecycle.is_ending() {
+            true => refused("the daemon is about to end"),
+            false => self.succeed(),
+        };
+        if result.is_err() {
+            self.is_busy.store(false, Ordering::SeqCst);
+        }
+        result
+    }
+
+    fn succeed(&self) -> Result<(), Error> {
+        let cannot = |what: &str, error| Error::system(format!("cannot reload: {what}"), error);
+        if let Some(pid_file) = &self.pid_file {
+            // Whoever wants to start a daemon waits for the outcome from now on.
+            pid_file.begin_startup()?;
+        }
+        let result = channel().map_err(|error| cannot("cannot make a channel", error)).and_then(
+            |(starter, newborn)| {
+                let successor = self.spawn(newborn.as_fd())?;
+                drop(newborn);
+                self.watch(starter, successor)
+            },
+        );
+        match result {
+            Ok(()) => {
+                self.lifecycle.end_for_reload();
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(pid_file) = &self.pid_file {
+                    pid_file.end_startup();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn spawn(&self, channel: std::os::fd::BorrowedFd<'_>) -> Result<Pid, Error> {
+        let program = self.origin.program.as_ref();
+        let program = program.map_err(|error| {
+            let message = format!("cannot reload: the program cannot be found: {error}");
+            Error::new(Kind::Start, message)
+        })?;
+        let dir = self.origin.dir.as_ref().map_err(|error| {
+            let message = format!("cannot reload: its working directory is unknown: {error}");
+            Error::new(Kind::Start, message)
+        })?;
+        let to_parent = self.link.newborn();
+        let parent = self.parent.zip(to_parent.as_ref().map(|newborn| newborn.as_fd()));
+        let pid_file = self.pid_file.as_ref().map(|pid_file| pid_file.descriptors().into());
+        let handover = Handover { channel, pid_file, parent };
+        let mut command = Command::new(program);
+        let mut arguments = self.origin.arguments.iter();
+        if let Some(name) = arguments.next() {
+            command.arg0(name);
+        }
+        command.args(arguments).current_dir(dir).env(VARIABLE, handover.encode());
+        if self.parent.is_none() {
+            command.process_group(0);
+        }
+        process::spawn_with(command, handover.descriptors()).map_err(|error| {
+            let what = format!("cannot reload: cannot run {program:?} in {dir:?}");
+            Error::system(what, error)
+        })
+    }
+
+    /// Watches the successor come up, and hands the PID file over to it. After an error there is none.
+    fn watch(&self, starter: Starter, successor: Pid) -> Result<(), Error> {
+        let mut watch = Watch::new(&self.config, starter, None, successor);
+        watch.is_named(successor);
+        let failure = match watch.until_certain() {
+            Ok(_) => match self.hand_over(&mut watch, successor) {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            },
+            Err(failure) => failure,
+        };
+        watch.put_down(|order| {
+            let signal = match order {
+                Order::Terminate => Signal::TERM,
+                Order::Kill => Signal::KILL,
+            };
+            kill_child(successor, signal);
+            true
+        });
+        kill_child(successor, Signal::KILL);
+        let died: Option<ExitStatus> =
+            process::wait(Children::One(successor)).ok().flatten().map(|(_, status)| status);
+        Err(watch.explain(failure, died))
+    }
+
+    fn hand_over(&self, watch: &mut Watch, successor: Pid) -> Result<(), Failure> {
+        /// Ample for a process that has nothing else to do.
+        const TAKING: Duration = Duration::from_secs(10);
+        // It may have been asked to end meanwhile, and then there must be no successor.
+        if self.lifecycle.is_ending()
+            || self.pid_file.as_ref().is_some_and(|pid_file| !pid_file.let_go())
+        {
+            return Err(Failure::System("go on", io::Error::other("the daemon is about to end")));
+        }
+        let taken = match watch.starter.reply(Reply::Accepted) {
+            Ok(()) => watch.until_taken(deadline_in(TAKING)),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Death),
+            Err(error) => Err(Failure::System("tell the successor", error)),
+        };
+        match (taken, &self.pid_file) {
+            (Ok(()), pid_file) => {
+                if let Some(pid_file) = pid_file {
+                    pid_file.disown();
+                }
+                if self.parent.is_some() {
+                    self.link.tell(&Report::Successor(successor));
+                }
+                Ok(())
+            }
+            (Err(failure), Some(pid_file)) => {
+                // It must not be in the way of taking everything back.
+                kill_child(successor, Signal::KILL);
+                process::wait_for_death(successor);
+                match pid_file.take_back() {
+                    Ok(()) => Err(failure),
+                    // Nobody would find the daemon any more.
+                    Err(error) => self.lifecycle.finish(&crate::shutdown::End::of_message(
+                        &format!("its successor has died, and {error}"),
+                    )),
+                }
+            }
+            (Err(failure), None) => Err(failure),
+        }
+    }
+}
