@@ -57,7 +57,7 @@ fn examine(
     is_ours: bool,
 ) -> Option<Running> {
     let HeldLock { pid, inode, byte } = lock;
-    match open_files(pid, |_| true) {
+    match open_files(pid, None) {
         Ok(files) => {
             let place = place
                 .filter(|place| *place == byte)
@@ -72,8 +72,7 @@ fn examine(
             let running = Running::new(pid, Ok(handle), file.inode);
             // A daemon at its end empties the file before it removes it.
             let is_ending = file.is_empty || running.is_dying();
-            let is_it = |open: &OpenFile| open.inode == file.inode;
-            let look = || Ok(open_files(pid, |_| true)?.into_iter().find(is_it));
+            let look = || Ok(open_files(pid, Some(file.inode))?.into_iter().next());
             let program = program::find_by(look).ok().flatten();
             Some(Running { is_ending, program, ..running })
         }

@@ -54,8 +54,8 @@ impl OpenFile {
     }
 }
 
-/// The files that a process has open and that are `wanted`; only its owner and root may ask.
-pub(crate) fn open_files(pid: Pid, wanted: impl Fn(Inode) -> bool) -> io::Result<Vec<OpenFile>> {
+/// The files that a process has open, or this one only; only its owner and root may ask.
+pub(crate) fn open_files(pid: Pid, only: Option<Inode>) -> io::Result<Vec<OpenFile>> {
     const MARK: &[u8] = b" (deleted)";
     require_own()?;
     let mut files = Vec::new();
@@ -64,7 +64,8 @@ pub(crate) fn open_files(pid: Pid, wanted: impl Fn(Inode) -> bool) -> io::Result
         let Some(meta) = if_open(fs::metadata(&link))? else {
             continue;
         };
-        if !wanted(Inode::from(&meta)) {
+        let inode = Inode::from(&meta);
+        if only.is_some_and(|only| only != inode) {
             continue;
         }
         let target = if_open(fs::read_link(&link))?;
@@ -75,7 +76,7 @@ pub(crate) fn open_files(pid: Pid, wanted: impl Fn(Inode) -> bool) -> io::Result
         let path = target.as_os_str().as_bytes();
         files.push(OpenFile {
             path: OsStr::from_bytes(path.strip_suffix(MARK).unwrap_or(path)).into(),
-            inode: Inode::from(&meta),
+            inode,
             uid: meta.uid(),
             mode: meta.mode(),
             is_regular: meta.is_file(),
@@ -100,7 +101,7 @@ pub(super) fn if_open<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 /// Whether `pid` itself holds such a lock on this very file. An error where it may not be asked.
 pub(crate) fn holds_lock(pid: Pid, inode: Inode, kind: LockKind, byte: Byte) -> io::Result<bool> {
-    let files = open_files(pid, |other| other == inode)?;
+    let files = open_files(pid, Some(inode))?;
     Ok(files.iter().any(|file| file.is_locked(kind, byte)))
 }
 
