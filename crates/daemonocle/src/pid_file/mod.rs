@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Location, Patience};
 use crate::error::{Error, Kind};
 use crate::sys::fd::{close_for_good, deadline_in, wait_readable};
-use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, inode_of, set_mode};
+use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, inode_of, set_length, set_mode};
 use crate::sys::lock::{self, Byte, Holder};
 use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, holds_lock};
@@ -314,7 +314,7 @@ impl PidFile {
         // A new file has the right length, and asking is cheaper than setting it once more.
         match self.file.metadata()?.len() == length {
             true => Ok(()),
-            false => retry(|| self.file.set_len(length)),
+            false => set_length(&self.file, length),
         }
     }
 
@@ -342,7 +342,7 @@ impl PidFile {
             return Ok(());
         }
         let emptied = match self.is_open() {
-            true => retry(|| self.file.set_len(0)),
+            true => set_length(&self.file, 0),
             false => Err(io::ErrorKind::NotFound.into()),
         };
         match self.is_in_place() {

@@ -288,6 +288,11 @@ pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
     retry(|| Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?))
 }
 
+/// Sets the length of an open file, ftruncate(2).
+pub(crate) fn set_length(file: impl AsFd, length: u64) -> io::Result<()> {
+    retry(|| Ok(rustix::fs::ftruncate(&file, length)?))
+}
+
 /// Opens a file for appending, as the standard output of a daemon.
 ///
 /// A link in its place has appeared since the path was resolved and is refused; a FIFO without a

@@ -5,7 +5,10 @@ pub(crate) mod files;
 
 use std::fs;
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags, RawDir};
 
 use super::process::{self, Pid, group_of};
 use super::{check, retry};
@@ -46,7 +49,7 @@ impl Stat {
 pub(crate) fn parse_stat(text: &[u8]) -> Option<Stat> {
     let open = text.iter().position(|&b| b == b'(')?;
     let close = text.iter().rposition(|&b| b == b')')?;
-    let pid = Pid::new(std::str::from_utf8(text.get(..open)?).ok()?.trim().parse().ok()?)?;
+    let pid = Pid::new(std::str::from_utf8(text.get(..open)?).ok()?.trim_ascii().parse().ok()?)?;
     let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     // Field n of proc(5) is number n - 3 here: the first one after the name is "(3) state".
@@ -102,9 +105,14 @@ pub(super) fn read(path: &str) -> io::Result<String> {
 
 /// The names in a directory of /proc that are numbers, of processes or descriptors.
 pub(super) fn numbers(dir: &str) -> io::Result<Vec<i32>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = retry(|| Ok(rustix::fs::open(dir, flags, Mode::empty())?))?;
+    // Room for the longest name many times over.
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(dir, &mut buffer);
     let mut numbers = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    while let Some(entry) = entries.next() {
+        numbers.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
     }
     Ok(numbers)
 }
@@ -197,7 +205,7 @@ fn parse_pending(status: &str) -> u64 {
         .lines()
         .filter_map(|line| line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:")));
     lines
-        .filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .filter_map(|mask| u64::from_str_radix(mask.trim_ascii(), 16).ok())
         .fold(0, |all, mask| all | mask)
 }
 
