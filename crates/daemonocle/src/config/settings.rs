@@ -2,18 +2,31 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, reason};
-use crate::layout::Layout;
+use crate::layout::{Files, Layout};
 use crate::sys::fs::{Last, PathError, Trusted, inode_of, is_possible, resolve, split};
 use crate::sys::signal::Signal;
 use crate::sys::user;
 
 use super::{Config, Detach, Identity, Location, Startup};
+
+/// Code for something that few definitions have, set together with it: into a program that never
+/// asks for it, it is not linked.
+#[derive(Clone, Copy)]
+pub(crate) struct OnDemand<F>(F);
+
+impl<F> fmt::Debug for OnDemand<F> {
+    /// As nothing: an address would be another one in every run.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("_")
+    }
+}
 
 /// What the builder has been told, unchecked.
 #[derive(Clone, Debug)]
@@ -21,14 +34,15 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) about: Option<String>,
     pub(crate) detach: Detach,
-    pub(crate) layout: Option<Layout>,
+    layout: Option<(Layout, OnDemand<LayOut>)>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) work_dir: PathBuf,
     pub(crate) stdout_file: Option<PathBuf>,
     pub(crate) stderr_file: Option<PathBuf>,
     pub(crate) chroot_dir: Option<PathBuf>,
-    pub(crate) user: Option<String>,
-    pub(crate) group: Option<String>,
+    user: Option<String>,
+    group: Option<String>,
+    identify: Option<OnDemand<Identify>>,
     pub(crate) umask: u32,
     pub(crate) close_open_files: bool,
     pub(crate) core_dumps: bool,
@@ -37,6 +51,9 @@ pub(crate) struct Settings {
     pub(crate) startup: Startup,
     pub(crate) end_on: Vec<Signal>,
 }
+
+type LayOut = fn(&Layout, &str, Trusted) -> Result<Files, Error>;
+type Identify = fn(&Settings) -> Result<Identity, Error>;
 
 impl Settings {
     pub(crate) fn new(name: String) -> Self {
@@ -52,6 +69,7 @@ impl Settings {
             chroot_dir: None,
             user: None,
             group: None,
+            identify: None,
             umask: 0o022,
             close_open_files: false,
             core_dumps: false,
@@ -60,6 +78,20 @@ impl Settings {
             startup: Startup::Alive(Duration::from_secs(1)),
             end_on: vec![Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM],
         }
+    }
+
+    pub(crate) fn set_layout(&mut self, layout: Layout) {
+        self.layout = Some((layout, OnDemand(Layout::files)));
+    }
+
+    pub(crate) fn set_user(&mut self, user: String) {
+        self.user = Some(user);
+        self.identify = Some(OnDemand(Self::find_identity));
+    }
+
+    pub(crate) fn set_group(&mut self, group: String) {
+        self.group = Some(group);
+        self.identify = Some(OnDemand(Self::find_identity));
     }
 
     /// Where the running daemon is to be found: all that `stop` and `status` need, so that they
@@ -76,8 +108,8 @@ impl Settings {
     /// With the files that the layout has for those that have not been named.
     fn laid_out(&self, trusted: Trusted) -> Result<Self, Error> {
         let mut settings = self.clone();
-        if let Some(layout) = &self.layout {
-            let files = layout.files(&self.name, trusted)?;
+        if let Some((layout, OnDemand(files_of))) = &self.layout {
+            let files = files_of(layout, &self.name, trusted)?;
             settings.pid_file.get_or_insert(files.pid);
             settings.stdout_file.get_or_insert(files.stdout);
             settings.stderr_file.get_or_insert(files.stderr);
@@ -135,7 +167,8 @@ impl Settings {
         let root = self.root(trusted)?;
         let dir = |path| self.outside(&root, "working directory", path, Last::Follow, trusted);
         let work_dir = dir(&self.work_dir)?;
-        let own_dir = self.layout.as_ref().and_then(Layout::own_dir).map(dir).transpose()?;
+        let own_dir = self.layout.as_ref().and_then(|(layout, _)| layout.own_dir());
+        let own_dir = own_dir.map(dir).transpose()?;
         let makes_work_dir = own_dir.is_some_and(|own| own == work_dir) && !work_dir.exists();
         if !makes_work_dir {
             check_dir("working directory", &work_dir)?;
@@ -194,10 +227,12 @@ impl Settings {
         resolve(root, &absolute, last, trusted).map_err(|error| at(what, path, &error))
     }
 
+    /// The user to become, if a user or a group has been named.
     fn identity(&self) -> Result<Option<Identity>, Error> {
-        if self.user.is_none() && self.group.is_none() {
-            return Ok(None);
-        }
+        self.identify.map(|OnDemand(find)| find(self)).transpose()
+    }
+
+    fn find_identity(&self) -> Result<Identity, Error> {
         let account = match &self.user {
             Some(user) => find_user(user)?,
             None => Found::at(user::effective())?,
@@ -218,7 +253,7 @@ impl Settings {
             })?,
             None => vec![gid],
         };
-        Ok(Some(Identity { uid: account.uid, gid, groups }))
+        Ok(Identity { uid: account.uid, gid, groups })
     }
 }
 

@@ -115,7 +115,7 @@ impl Daemon {
     /// ```
     #[must_use]
     pub fn layout(mut self, layout: Layout) -> Self {
-        self.settings.layout = Some(layout);
+        self.settings.set_layout(layout);
         self
     }
 
@@ -211,7 +211,7 @@ impl Daemon {
     /// ```
     #[must_use]
     pub fn user(mut self, user: impl ToString) -> Self {
-        self.settings.user = Some(user.to_string());
+        self.settings.set_user(user.to_string());
         self
     }
 
@@ -225,7 +225,7 @@ impl Daemon {
     /// ```
     #[must_use]
     pub fn group(mut self, group: impl ToString) -> Self {
-        self.settings.group = Some(group.to_string());
+        self.settings.set_group(group.to_string());
         self
     }
 
