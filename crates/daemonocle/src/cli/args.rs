@@ -4,13 +4,16 @@
 
 use std::time::Duration;
 
+use clap::builder::Resettable;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use crate::action::{Field, Start, Stop, UnknownField};
 
 /// The actions as subcommands: a program of its own, or flattened into a larger one.
 ///
-/// `O` are the worker's own options, accepted by `start` and `restart`.
+/// `O` are the worker's own options, accepted by `start` and `restart`. Global options of a larger
+/// program work with every action, but none of them can be called `--debug`, `--fields`, `--force`,
+/// `--json` or `--timeout`: clap panics over that in debug builds.
 ///
 /// ```
 /// use clap::Parser;
@@ -111,18 +114,16 @@ impl Args for NoOptions {
 impl<O: Args> Subcommand for Action<O> {
     fn augment_subcommands(command: Command) -> Command {
         // The arguments of an action that is not the one asked for are never made.
-        let start = Command::new("start").about("Start the daemon.");
+        let start = Command::new("start").about(START);
         let stop = Command::new("stop").about("Stop the daemon.");
-        let restart = Command::new("restart").about("Stop then start the daemon.");
+        let restart = Command::new("restart").about(RESTART);
         let status = Command::new("status").about("Get the status of the daemon.");
         command
-            .subcommand(start.defer(|command| O::augment_args(command.arg(debug()))))
+            .subcommand(start.defer(|command| worker::<O>(START, command.arg(debug()))))
             .subcommand(stop.defer(|command| command.arg(timeout()).arg(force())))
-            .subcommand(
-                restart.defer(|command| {
-                    O::augment_args(command.arg(timeout()).arg(force()).arg(debug()))
-                }),
-            )
+            .subcommand(restart.defer(|command| {
+                worker::<O>(RESTART, command.arg(timeout()).arg(force()).arg(debug()))
+            }))
             .subcommand(status.defer(|command| command.arg(json()).arg(fields())))
     }
 
@@ -160,6 +161,14 @@ impl<O: Args> FromArgMatches for Action<O> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+const START: &str = "Start the daemon.";
+const RESTART: &str = "Stop then start the daemon.";
+
+/// Adds the worker's options, whose doc comment tells of them and not of the action.
+fn worker<O: Args>(about: &'static str, command: Command) -> Command {
+    O::augment_args(command).about(about).long_about(Resettable::Reset)
 }
 
 /// Our own names for our options, which no option of a worker can have.
