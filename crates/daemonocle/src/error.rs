@@ -49,6 +49,10 @@ pub(crate) enum Kind {
     TimedOut,
     Identity,
     System,
+    Usage,
+    Action,
+    /// An exit code alone, by an action of the program's own that has told the rest itself.
+    Exit,
 }
 
 impl Error {
@@ -65,6 +69,11 @@ impl Error {
     /// The definition itself is wrong.
     pub(crate) fn definition(message: impl Into<String>) -> Self {
         Self::new(Kind::Definition, message)
+    }
+
+    /// What was asked for does not exist, or cannot be done like this.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message).with_exit_code(2)
     }
 
     /// A call to the system failed while doing `what`.
@@ -84,8 +93,15 @@ impl Error {
         self
     }
 
+    /// Whether all has been said.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_told(&self) -> bool {
+        self.0.kind == Kind::Exit
+    }
+
     /// The exit code for a command that ends with this error: never 0. It is the worker's own
-    /// where a worker died while starting (128 + n for signal n), and 1 otherwise.
+    /// where a worker died while starting (128 + n for signal n), an [`Exit`]'s where an action of the
+    /// program's own ended with one, 2 for [`is_usage`](Self::is_usage), and 1 otherwise.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         self.0.exit_code
@@ -121,6 +137,13 @@ impl Error {
     #[must_use]
     pub fn is_identity(&self) -> bool {
         self.0.kind == Kind::Identity
+    }
+
+    /// [`Daemon::do_action`](crate::Daemon::do_action) was asked for an action that does not exist, or
+    /// that cannot do without an option: nothing was done.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        self.0.kind == Kind::Usage
     }
 
     /// The system refused for lack of permission (`EPERM`, `EACCES`).

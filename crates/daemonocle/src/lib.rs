@@ -15,11 +15,11 @@
 //! }
 //! ```
 //!
-//! The program now has the commands `start`, `stop`, `restart` and `status`. See [`Daemon`] for
-//! everything that can be defined, [`Context`] for what the worker sees, and [`End`] for what the
-//! shutdown hook is told. Without a command line, [`Daemon::start`], [`stop`](Daemon::stop),
-//! [`restart`](Daemon::restart) and [`status`](Daemon::status) do the same, print nothing and never
-//! exit the calling process.
+//! The program now has the commands `start`, `stop`, `restart` and `status`, and those that
+//! [`Daemon::action`] adds. See [`Daemon`] for everything that can be defined, [`Context`] for what the
+//! worker sees, and [`End`] for what the shutdown hook is told. Without a command line,
+//! [`Daemon::start`], [`stop`](Daemon::stop), [`restart`](Daemon::restart), [`status`](Daemon::status)
+//! and [`do_action`](Daemon::do_action) do the same, print nothing and never exit the calling process.
 //!
 //! # Features
 //!

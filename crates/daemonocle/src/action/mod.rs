@@ -27,7 +27,7 @@ pub(crate) use birth::Hooks;
 pub(crate) use restart::restart;
 pub(crate) use start::{Subject, start};
 pub use status::{Details, DetailsIter, Field, Status, UnknownField, Value};
-pub(crate) use status::{details, status};
+pub(crate) use status::{details, running, status};
 pub(crate) use stop::stop;
 
 /// How to start.
@@ -105,6 +105,13 @@ pub enum Outcome {
     },
     /// It was not running.
     NotRunning,
+    /// It is running, says the action `status` of [`Daemon::do_action`](crate::Daemon::do_action).
+    Running {
+        /// Its PID.
+        pid: Pid,
+    },
+    /// An action of the program's own is done.
+    Done,
 }
 
 /// Something worth telling while an action goes on.

@@ -5,7 +5,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
-use clap::{Args, Command, FromArgMatches, Subcommand};
+use clap::{Args, Command};
 
 use crate::action::{Field, Outcome};
 use crate::context::Context;
@@ -16,6 +16,7 @@ use crate::sys::signal::{Signal, die_by};
 use crate::worker::Exec;
 
 use super::args::{Action, Format, NoOptions, collision};
+use super::custom::Parsed;
 use super::json;
 use super::render::{self, Teller};
 
@@ -23,7 +24,8 @@ use super::render::{self, Teller};
 const USAGE: u8 = 2;
 
 impl Daemon {
-    /// Runs the command line: `start`, `stop`, `restart` or `status`, with the arguments of the process.
+    /// Runs the command line, `start`, `stop`, `restart`, `status` or a registered
+    /// [`action`](Self::action), with the arguments of the process.
     /// The result is for `main` to return: 0 for success, 1 for failure and for a status that is "not
     /// running", 2 for wrong arguments, and the worker's own where a start failed by its end.
     ///
@@ -43,7 +45,9 @@ impl Daemon {
     }
 
     /// As [`run`](Self::run), with options of the worker's own, which `start` and `restart`
-    /// accept: any `clap::Args`, except that `--debug`, `--force` and `--timeout` are taken.
+    /// accept: any `clap::Args`, except that `--debug`, `--force` and `--timeout` are taken. A registered
+    /// action that starts the daemon starts it with the defaults of these options; if one has none, such
+    /// a start fails.
     ///
     /// ```no_run
     /// #[derive(clap::Args)]
@@ -68,7 +72,7 @@ impl Daemon {
         W: FnOnce(&Context, O) -> Result + Send + 'static,
     {
         match self.parse::<O>() {
-            Ok(action) => self.act_with(action, worker),
+            Ok(parsed) => self.act_parsed_with(parsed, worker),
             Err(code) => code,
         }
     }
@@ -87,7 +91,7 @@ impl Daemon {
             self = self.about(program.about());
         }
         match self.parse::<NoOptions>() {
-            Ok(action) => self.exec(program).act(action.split().0),
+            Ok(parsed) => self.exec(program).act_parsed(parsed),
             Err(code) => code,
         }
     }
@@ -109,57 +113,6 @@ impl Daemon {
         // daemon now; this process must not clean it up.
         std::mem::forget(daemon);
         code
-    }
-
-    /// As [`run`](Self::run), with an asynchronous worker in a tokio runtime that is made in the
-    /// daemon.
-    ///
-    /// ```no_run
-    /// fn main() -> std::process::ExitCode {
-    ///     daemonocle::Daemon::new("example").run_async(async |ctx| {
-    ///         let shutdown = ctx.shutdown();
-    ///         ctx.ready();
-    ///         shutdown.requested().await;
-    ///         Ok(())
-    ///     })
-    /// }
-    /// ```
-    #[cfg(feature = "tokio")]
-    pub fn run_async<W>(self, worker: W) -> ExitCode
-    where
-        W: AsyncFnOnce(Context) -> Result + Send + 'static,
-    {
-        self.run_async_with(async move |context, NoOptions| worker(context).await)
-    }
-
-    /// As [`run_async`](Self::run_async), with options as [`run_with`](Self::run_with) has them.
-    ///
-    /// ```no_run
-    /// #[derive(clap::Args)]
-    /// struct Options {
-    ///     /// Where to listen.
-    ///     #[arg(long, default_value_t = 7777)]
-    ///     port: u16,
-    /// }
-    ///
-    /// fn main() -> std::process::ExitCode {
-    ///     daemonocle::Daemon::new("example").run_async_with(async |ctx, options: Options| {
-    ///         let listener = tokio::net::TcpListener::bind(("127.0.0.1", options.port)).await?;
-    ///         ctx.ready();
-    ///         ctx.shutdown().requested().await;
-    ///         Ok(drop(listener))
-    ///     })
-    /// }
-    /// ```
-    #[cfg(feature = "tokio")]
-    pub fn run_async_with<O, W>(self, worker: W) -> ExitCode
-    where
-        O: Args + Send + 'static,
-        W: AsyncFnOnce(Context, O) -> Result + Send + 'static,
-    {
-        self.run_with(move |context: &Context, options: O| {
-            crate::worker::block_on(worker(context.clone(), options))
-        })
     }
 
     /// Does what has been parsed, prints it, and gives the exit code.
@@ -232,11 +185,12 @@ impl Daemon {
         answer(&text, details.is_some())
     }
 
-    fn parse<O: Args>(&self) -> Result<Action<O>, ExitCode> {
-        if let Some(option) = collision::<O>() {
-            let message =
-                format!("the worker's option --{option} is one of start or restart: rename it");
-            Teller::new(&self.settings().name).error(&Error::definition(message));
+    fn parse<O: Args>(&self) -> Result<Parsed<O>, ExitCode> {
+        let objection = collision::<O>().map(|option| {
+            format!("the worker's option --{option} is one of start or restart: rename it")
+        });
+        if let Some(text) = objection.or_else(|| self.settings().objection.clone()) {
+            Teller::new(&self.settings().name).error(&Error::definition(text));
             return Err(ExitCode::FAILURE);
         }
         let mut command = Command::new(self.settings().name.clone())
@@ -245,19 +199,11 @@ impl Daemon {
         if let Some(about) = &self.settings().about {
             command = command.about(about.clone());
         }
-        let mut command = Action::<O>::augment_subcommands(command);
+        let mut command = self.commands::<O>(command);
         let matches = command.try_get_matches_from_mut(std::env::args_os());
-        let action = matches.and_then(|matches| {
-            Action::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
-        });
-        action.map_err(|error| {
-            // Help goes to standard output and is no failure.
-            let _ = error.print();
-            match error.use_stderr() {
-                true => ExitCode::from(USAGE),
-                false => ExitCode::SUCCESS,
-            }
-        })
+        let parsed = matches
+            .and_then(|matches| self.parsed(&matches).map_err(|error| error.format(&mut command)));
+        parsed.map_err(|error| explain(&error))
     }
 }
 
@@ -292,8 +238,19 @@ fn answer(text: &str, is_running: bool) -> ExitCode {
     if is_running { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn failed(error: &Error, teller: &mut Teller) -> ExitCode {
-    teller.error(error);
+/// What is wrong with the arguments. Help goes to standard output and is no failure.
+pub(super) fn explain(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    match error.use_stderr() {
+        true => ExitCode::from(USAGE),
+        false => ExitCode::SUCCESS,
+    }
+}
+
+pub(super) fn failed(error: &Error, teller: &mut Teller) -> ExitCode {
+    if !error.is_told() {
+        teller.error(error);
+    }
     ExitCode::from(error.exit_code())
 }
 

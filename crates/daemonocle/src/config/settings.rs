@@ -33,6 +33,8 @@ impl<F> fmt::Debug for OnDemand<F> {
 pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) about: Option<String>,
+    /// What is wrong with the name of an action.
+    pub(crate) objection: Option<String>,
     pub(crate) detach: Detach,
     layout: Option<(Layout, OnDemand<LayOut>)>,
     pub(crate) pid_file: Option<PathBuf>,
@@ -60,6 +62,7 @@ impl Settings {
         Self {
             name,
             about: None,
+            objection: None,
             detach: Detach::Auto,
             layout: None,
             pid_file: None,
@@ -97,12 +100,23 @@ impl Settings {
     /// Where the running daemon is to be found: all that `stop` and `status` need, so that they
     /// work although the working directory, say, has gone since.
     pub(crate) fn locate(&self) -> Result<Location, Error> {
-        check_name(&self.name)?;
+        self.check_words()?;
         let trusted = Trusted::new(self.identity().ok().flatten().map(|who| (who.uid, who.gid)));
         self.laid_out(trusted)?.locate_for(trusted)?.ok_or_else(|| {
             let name = &self.name;
             Error::definition(format!("{name} has no PID file, without which it cannot be found"))
         })
+    }
+
+    /// Checks the names of the daemon and of its actions.
+    pub(crate) fn check_words(&self) -> Result<(), Error> {
+        let name = &self.name;
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err(Error::definition(format!(
+                "name {name:?} must be one line of text, and not empty"
+            )));
+        }
+        self.objection.as_ref().map_or(Ok(()), |text| Err(Error::definition(text)))
     }
 
     /// With the files that the layout has for those that have not been named.
@@ -146,7 +160,7 @@ impl Settings {
 
     /// Checks everything that can be known before a process is made.
     pub(crate) fn validate(&self) -> Result<Config, Error> {
-        check_name(&self.name)?;
+        self.check_words()?;
         if self.umask > 0o777 {
             let umask = self.umask;
             return Err(Error::definition(format!("umask {umask:#o} is not between 0 and 0o777")));
@@ -255,15 +269,6 @@ impl Settings {
         };
         Ok(Identity { uid: account.uid, gid, groups })
     }
-}
-
-fn check_name(name: &str) -> Result<(), Error> {
-    if name.is_empty() || name.chars().any(char::is_control) {
-        return Err(Error::definition(format!(
-            "name {name:?} must be one line of text, and not empty"
-        )));
-    }
-    Ok(())
 }
 
 fn check_dir(what: &str, path: &Path) -> Result<(), Error> {

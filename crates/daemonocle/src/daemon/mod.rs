@@ -4,6 +4,9 @@
 
 mod actions;
 mod callbacks;
+mod custom;
+#[cfg(feature = "cli")]
+mod options;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -13,6 +16,12 @@ use crate::action::{Hooks, Subject};
 use crate::config::{Detach, Settings, Startup};
 use crate::layout::Layout;
 use crate::sys::signal::Signal;
+
+use custom::Custom;
+#[cfg(feature = "cli")]
+pub(crate) use custom::Perform;
+#[cfg(feature = "cli")]
+pub(crate) use options::{Bound, Run, defaults};
 
 /// The definition of a daemon, and what can be done with it.
 ///
@@ -34,6 +43,8 @@ use crate::sys::signal::Signal;
 pub struct Daemon {
     settings: Settings,
     subject: Subject,
+    /// In their order.
+    customs: Vec<Custom>,
 }
 
 impl Default for Daemon {
@@ -62,6 +73,7 @@ impl Daemon {
                 worker: Mutex::new(None),
                 hooks: Mutex::new(Hooks { start: None, shutdown: None }),
             },
+            customs: Vec::new(),
         }
     }
 

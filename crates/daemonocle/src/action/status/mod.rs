@@ -68,6 +68,11 @@ pub(crate) fn details(
     of_running(settings, events, |running| details::read(&settings.name, running, fields))
 }
 
+/// The PID alone. `None`: it is not running.
+pub(crate) fn running(settings: &Settings, events: Events<'_>) -> Result<Option<Pid>, Error> {
+    of_running(settings, events, |running| Ok(living(running)?.map(|_| running.pid())))
+}
+
 /// Asks the daemon that is running; `None`: none is, or it has ended meanwhile.
 fn of_running<T>(
     settings: &Settings,
