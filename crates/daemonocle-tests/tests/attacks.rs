@@ -328,3 +328,62 @@ fn a_start_without_descriptors_leaves_no_file() {
         }
     }
 }
+
+/// In a root directory of the enemy's the C library would load what his nsswitch.conf names, as root.
+#[test]
+fn in_a_chroot_directory_the_user_database_is_not_asked() {
+    let name = "in_a_chroot_directory_the_user_database_is_not_asked";
+    if skip_unless_root(name) || skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let jail = sandbox.make_dir("jail", 0o755);
+    let log = sandbox.make_dir("jail/log", 0o755);
+    let out = sandbox.write("jail/log/out", "");
+    for path in [&jail, &log, &out] {
+        chown(path, Some(ENEMY), Some(ENEMY)).unwrap();
+    }
+    let fixture = sandbox.fixture("ready").unset("pid_file").unset("hook_log");
+    let fixture = fixture.set("chroot", &jail).set("stdout", "/log/out");
+    let trace = sandbox.path("trace");
+    let strace = ["strace", "-f", "-o", trace.to_str().unwrap(), "-e", "trace=file"];
+    let output = fixture.run(&["start"]).under(&strace).finish();
+    if output.stderr.contains("strace: ") {
+        return skip(name, "strace cannot trace");
+    }
+    let why = format!("it belongs to user {ENEMY}");
+    output.expect_error(1, FAILED, &["cannot open output file \"/log/out\"", &why]);
+    let trace = sandbox.read("trace");
+    let (_, inside) = trace.split_once("chroot(").expect("it has changed its root directory");
+    assert!(inside.contains("/log/out") || inside.contains("\"out\""), "{inside}");
+    for file in ["nsswitch.conf", "passwd", "nscd", "libnss"] {
+        assert!(!inside.contains(file), "{inside}");
+    }
+}
+
+/// Whoever may not read a file must not do so because it has become the PID file.
+#[test]
+fn what_was_in_the_file_is_gone_before_everybody_may_read_it() {
+    let name = "what_was_in_the_file_is_gone_before_everybody_may_read_it";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let file = sandbox.write("example.pid", "s3cret password");
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    let trace = sandbox.path("trace");
+    let calls = "trace=fchmod,pwrite64,ftruncate";
+    let strace = ["strace", "-f", "-o", trace.to_str().unwrap(), "-e", calls];
+    let trial = fixture.watch(&[&strace[..], &["true"]].concat()).finish();
+    if trial.code() != Some(0) {
+        return skip(name, "strace cannot trace");
+    }
+    let start = fixture.run(&["start"]).under(&strace).spawn();
+    start.says("Starting example ... OK\n");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert_eq!(start.finish().code(), Some(0));
+    let trace = sandbox.read("trace");
+    let at = |call: &str| trace.find(call).unwrap_or_else(|| panic!("no {call}: {trace}"));
+    assert!(at("pwrite64(") < at("fchmod(") && at("ftruncate(") < at("fchmod("), "{trace}");
+}

@@ -74,9 +74,13 @@ pub(crate) fn resume(config: &Config) -> Result<(), Error> {
 
 fn enter_work_dir(config: &Config) -> Result<(), Error> {
     let work_dir = config.work_dir();
-    std::env::set_current_dir(work_dir).map_err(|error| {
-        Error::system(format!("cannot change working directory to {work_dir:?}"), error)
-    })
+    // Not by its path: what that leads to may have been exchanged since it was checked.
+    Dir::open(work_dir, Missing::Fail, |_| Ok(()))
+        .map_err(|error| error.error)
+        .and_then(|dir| dir.enter())
+        .map_err(|error| {
+            Error::system(format!("cannot change working directory to {work_dir:?}"), error)
+        })
 }
 
 /// Opens the root directory that was checked, and no other one that has come to its place since.

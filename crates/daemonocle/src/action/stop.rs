@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -34,18 +34,18 @@ pub(crate) fn stop(settings: &Settings, stop: Stop, events: Events<'_>) -> Resul
             events(Event::Warning(format!("{name} is not running")));
             Ok(Outcome::NotRunning)
         }
-        Found::Running(mut target, mut inode) => {
+        Found::Running(mut target) => {
             events(Event::Begin(Verb::Stop));
             let outcome = target.end(timeout, stop.force, events)?;
             // It may have reloaded just before it was asked. Else it has removed the file, or could not.
             while fs::symlink_metadata(&location.path).is_ok()
-                && let Ok(Found::Running(next, its)) = find(&location, name, deadline_in(timeout))
+                && let Ok(Found::Running(next)) = find(&location, name, deadline_in(timeout))
                 && next.is_successor_of(&target)
             {
                 next.end(timeout, stop.force, events)?;
-                (target, inode) = (next, its);
+                target = next;
             }
-            pid_file::sweep(&location, Origin::Daemon(inode))?;
+            pid_file::sweep(&location, Origin::Daemon(target.inode))?;
             events(Event::Done);
             Ok(outcome)
         }
@@ -54,7 +54,7 @@ pub(crate) fn stop(settings: &Settings, stop: Stop, events: Events<'_>) -> Resul
 
 enum Found<'a> {
     Nobody { broken: bool },
-    Running(Target<'a>, Inode),
+    Running(Target<'a>),
 }
 
 fn find<'a>(
@@ -65,10 +65,7 @@ fn find<'a>(
     loop {
         match pid_file::look(location)? {
             Presence::Absent { broken } => return Ok(Found::Nobody { broken }),
-            Presence::Running(running) => {
-                let inode = running.inode;
-                return Ok(Found::Running(Target::new(name, running)?, inode));
-            }
+            Presence::Running(running) => return Ok(Found::Running(Target::new(name, running)?)),
             Presence::Starting => {
                 if !pid_file::wait_for_outcome(location, deadline)? {
                     let message = format!("timed out while waiting for {name} to finish starting");
@@ -88,6 +85,9 @@ struct Target<'a> {
     holder: PidFd,
     /// The program that the holder keeps, where that is the daemon.
     program: Option<PidFd>,
+    /// The PID file, which stays open so that no other file gets this number.
+    inode: Inode,
+    _pin: Option<File>,
 }
 
 impl<'a> Target<'a> {
@@ -98,7 +98,16 @@ impl<'a> Target<'a> {
         let holder = running.handle.map_err(unsafely)?;
         let program = running.program.map(|program| program.handle).transpose();
         let session = process::session_of(running.holder);
-        Ok(Self { name, pid, session, holder, program: program.map_err(unsafely)? })
+        let (inode, pin) = (running.inode, running.pin);
+        Ok(Self {
+            name,
+            pid,
+            session,
+            holder,
+            program: program.map_err(unsafely)?,
+            inode,
+            _pin: pin,
+        })
     }
 
     /// Whether this is what the other one has become by a reload: a daemon that has been started anew has

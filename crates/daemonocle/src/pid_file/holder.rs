@@ -41,13 +41,15 @@ pub(crate) struct Running {
     pub(crate) program: Option<Program>,
     /// The file that it holds.
     pub(crate) inode: Inode,
+    /// That file, open: as long as it is, no other one can get its inode number.
+    pub(crate) pin: Option<File>,
     /// Whether it has begun to end, and its shutdown hook runs.
     pub(crate) is_ending: bool,
 }
 
 impl Running {
     pub(super) fn new(holder: Pid, handle: io::Result<PidFd>, inode: Inode) -> Self {
-        Self { holder, handle, program: None, inode, is_ending: false }
+        Self { holder, handle, program: None, inode, pin: None, is_ending: false }
     }
 
     /// The daemon, as everybody knows it.

@@ -143,10 +143,10 @@ impl PidFile {
     pub(crate) fn begin_life(&self) -> Result<(), Error> {
         self.wait_for_predecessor().map_err(|error| self.cannot("read", error))?;
         self.take_life()?;
+        self.write_pid(Pid::current())?;
         // Not before: whoever can open the file can lock it for reading, and so be in the way of
-        // everybody's write locks.
-        set_mode(&self.file, self.mode).map_err(|error| self.cannot("set the mode of", error))?;
-        self.write_pid(Pid::current())
+        // everybody's write locks. And what was in it before may be nobody's business.
+        set_mode(&self.file, self.mode).map_err(|error| self.cannot("set the mode of", error))
     }
 
     /// As [`begin_life`](Self::begin_life), for the successor of a daemon that has let go of the file, and
@@ -411,7 +411,13 @@ fn look_in(location: &Location, dir: &Dir) -> Result<Presence, Error> {
             // Whoever could have made the file could pose as the daemon.
             inspect_file(location, &file)?;
             let place = place::of_entry(dir.inode(), location);
-            holder::identify(location, place, &file, inode, Startup::Theirs)
+            let presence = holder::identify(location, place, &file, inode, Startup::Theirs)?;
+            Ok(match presence {
+                Presence::Running(running) => {
+                    Presence::Running(Running { pin: Some(file), ..running })
+                }
+                other => other,
+            })
         }
     }
 }

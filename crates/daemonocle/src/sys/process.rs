@@ -13,7 +13,7 @@ use rustix::process as rx;
 use super::hooks::keeping_descriptors;
 use super::signal::arrival::Polite;
 use super::signal::{Blocked, Signal};
-use super::{check, proc, retry};
+use super::{check, proc, retry, user};
 
 /// The number of a process: always positive, so that it can never be taken for a group or for
 /// "everybody" by kill(2).
@@ -345,6 +345,7 @@ impl AsFd for PidFd {
 /// Changes the root directory, and the working directory into it, so that nothing outside stays
 /// within reach of a relative path: fchdir(2), chroot(2).
 pub(crate) fn change_root(root: impl AsFd) -> io::Result<()> {
+    user::close_database();
     rx::fchdir(root)?;
     rx::chroot(".")?;
     Ok(rx::chdir("/")?)

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process as rx;
 use rustix::process::Gid;
@@ -140,19 +141,36 @@ pub(crate) fn effective_group() -> u32 {
     rx::getegid().as_raw()
 }
 
+/// Whether the user database must not be asked any more.
+static IS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// From now on nobody asks the user database: in another root directory, whoever has furnished that
+/// directory would say which libraries the C library loads for an answer (nsswitch.conf(5)).
+pub(crate) fn close_database() {
+    IS_CLOSED.store(true, Ordering::SeqCst);
+}
+
+/// What `ask` finds in the database, while that may be asked.
+fn asked<T>(ask: impl FnOnce() -> io::Result<Option<T>>) -> Option<T> {
+    match IS_CLOSED.load(Ordering::SeqCst) {
+        false => ask().ok().flatten(),
+        true => None,
+    }
+}
+
 /// A user by name and number, for messages: `root (0)`, or the number alone.
 pub(crate) fn describe(uid: u32) -> String {
-    match by_id(uid) {
-        Ok(Some(account)) => format!("{} ({uid})", account.name),
-        _ => uid.to_string(),
+    match asked(|| by_id(uid)) {
+        Some(account) => format!("{} ({uid})", account.name),
+        None => uid.to_string(),
     }
 }
 
 /// A group by name and number, for messages.
 pub(crate) fn describe_group(gid: u32) -> String {
-    match group_by_id(gid) {
-        Ok(Some(name)) => format!("{name} ({gid})"),
-        _ => gid.to_string(),
+    match asked(|| group_by_id(gid)) {
+        Some(name) => format!("{name} ({gid})"),
+        None => gid.to_string(),
     }
 }
 

@@ -95,6 +95,11 @@ impl Dir {
         Ok(Self { fd: dir, inode: meta.inode })
     }
 
+    /// Makes it the working directory of this process, fchdir(2).
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        Ok(rustix::process::fchdir(&self.fd)?)
+    }
+
     /// Which directory it is.
     pub(crate) fn inode(&self) -> Inode {
         self.inode
