@@ -134,3 +134,15 @@ fn a_fifo_with_a_reader() {
     let flags = i32::from_str_radix(flags.trim(), 8).unwrap();
     assert_eq!(flags & (libc::O_NONBLOCK | libc::O_ACCMODE), libc::O_WRONLY);
 }
+
+#[test]
+fn the_pid_file() {
+    let sandbox = Sandbox::new();
+    for (item, what) in [("stdout", "output"), ("stderr", "error")] {
+        let fixture = sandbox.fixture("ready");
+        let path = fixture.pid_file();
+        let text = format!("ERROR: standard {what} file {path:?} is the PID file\n");
+        fixture.set(item, &path).start().expect(1, FAILED, &text);
+        assert!(!path.exists());
+    }
+}

@@ -187,6 +187,7 @@ impl Settings {
         if !makes_work_dir {
             check_dir("working directory", &work_dir)?;
         }
+        let location = self.locate_for(trusted)?;
         let output = |what: &str, path: &Option<PathBuf>| match path {
             None => Ok(None),
             Some(path) => {
@@ -194,15 +195,20 @@ impl Settings {
                 if path.is_dir() {
                     return Err(Error::definition(format!("{what} {path:?} is a directory")));
                 }
+                if location.as_ref().is_some_and(|location| location.path == path) {
+                    return Err(Error::definition(format!("{what} {path:?} is the PID file")));
+                }
                 Ok(Some(inside(&root, &path)))
             }
         };
+        let stdout_file = output("standard output file", &self.stdout_file)?;
+        let stderr_file = output("standard error file", &self.stderr_file)?;
         Ok(Config {
-            location: self.locate_for(trusted)?,
+            location,
             work_dir: inside(&root, &work_dir),
             makes_work_dir,
-            stdout_file: output("standard output file", &self.stdout_file)?,
-            stderr_file: output("standard error file", &self.stderr_file)?,
+            stdout_file,
+            stderr_file,
             root: self.chroot_dir.as_ref().and_then(|_| inode_of(&root)),
             chroot_dir: self.chroot_dir.is_some().then_some(root),
             identity,
