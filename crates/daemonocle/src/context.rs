@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::shutdown::{Lifecycle, Shutdown};
+use crate::sys::process::{Pid, Rerun, rerun};
 
 /// The worker's view of the daemon that it is.
 ///
@@ -19,15 +21,21 @@ struct Inner {
     config: Arc<Config>,
     lifecycle: Arc<Lifecycle>,
     ready: Box<dyn Fn() + Send + Sync>,
-    reload: Box<dyn Fn() -> Result<(), Error> + Send + Sync>,
+    reload: Reload,
 }
+
+/// How a program is run once more. Handed over by [`Context::reload`], so that who never calls that does
+/// not carry what it takes.
+pub(crate) type Rerunner = fn(Rerun<'_>) -> io::Result<Pid>;
+
+type Reload = Box<dyn Fn(Rerunner) -> Result<(), Error> + Send + Sync>;
 
 impl Context {
     pub(crate) fn new(
         config: Arc<Config>,
         lifecycle: Arc<Lifecycle>,
         ready: Box<dyn Fn() + Send + Sync>,
-        reload: Box<dyn Fn() -> Result<(), Error> + Send + Sync>,
+        reload: Reload,
     ) -> Self {
         Self(Arc::new(Inner { config, lifecycle, ready, reload }))
     }
@@ -101,7 +109,7 @@ impl Context {
     /// }
     /// ```
     pub fn reload(&self) -> Result<(), Error> {
-        (self.0.reload)()
+        (self.0.reload)(rerun)
     }
 
     /// The definition that this daemon was started from.

@@ -69,11 +69,8 @@ impl Handover<RawFd> {
             (None, None) => Some(None),
             _ => None,
         };
-        let mut numbers: Vec<_> = [channel, file, dir, to_parent].into_iter().flatten().collect();
-        let all = numbers.len();
-        numbers.sort_unstable();
-        numbers.dedup();
-        if numbers.len() < all {
+        let numbers: Vec<_> = [channel, file, dir, to_parent].into_iter().flatten().collect();
+        if numbers.iter().enumerate().any(|(index, number)| numbers[..index].contains(number)) {
             return None;
         }
         let parent = match both(parent, to_parent)? {

@@ -5,11 +5,13 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
 use crate::context::Context;
 use crate::error::{Error, Exit, Result, reason};
+use crate::sys::process::{Group, Pid, spawn_bound};
 
 /// Runs once, in the daemon, after everything has been set up.
 pub(crate) enum Worker {
@@ -36,8 +38,11 @@ pub(crate) enum Worker {
 ///         .run_exec(Exec::new("python3").args(["-m", "http.server"]).env("PYTHONUNBUFFERED", "1"))
 /// }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Exec {
+    /// [`spawn`](Self::spawn). Only by way of this, so that who has no such worker does not carry what it
+    /// takes to run one.
+    spawn: fn(&Self, Group) -> io::Result<Pid>,
     program: OsString,
     args: Vec<OsString>,
     is_env_clear: bool,
@@ -55,8 +60,8 @@ impl Exec {
     /// ```
     #[must_use]
     pub fn new(program: impl Into<OsString>) -> Self {
-        let program = program.into();
-        Self { program, args: Vec::new(), is_env_clear: false, env: Vec::new() }
+        let (program, spawn) = (program.into(), Self::spawn);
+        Self { spawn, program, args: Vec::new(), is_env_clear: false, env: Vec::new() }
     }
 
     /// Adds an argument.
@@ -143,7 +148,12 @@ impl Exec {
         Ok(())
     }
 
-    pub(crate) fn command(&self) -> Command {
+    /// Runs it as a child that does not outlive this process.
+    pub(crate) fn run(&self, group: Group) -> io::Result<Pid> {
+        (self.spawn)(self, group)
+    }
+
+    fn spawn(&self, group: Group) -> io::Result<Pid> {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
         if self.is_env_clear {
@@ -155,7 +165,10 @@ impl Exec {
                 None => command.env_remove(name),
             };
         }
-        command
+        if group == Group::Own {
+            command.process_group(0);
+        }
+        spawn_bound(command)
     }
 
     /// Why it could not be run, with the exit code that a shell has for that.

@@ -146,7 +146,7 @@ impl Birth {
                     is_busy: AtomicBool::new(false),
                 };
                 let ready = Box::new(move || link.ready());
-                let reload = Box::new(move || reloader.reload());
+                let reload = Box::new(move |rerun| reloader.reload(rerun));
                 let context = Context::new(config, Arc::clone(&lifecycle), ready, reload);
                 match catch_unwind(AssertUnwindSafe(|| worker(&context))) {
                     Ok(result) => lifecycle.end_of(result),

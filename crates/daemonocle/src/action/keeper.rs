@@ -3,13 +3,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::os::unix::process::CommandExt;
 use std::sync::{Mutex, PoisonError};
 
 use crate::pid_file::PidFile;
 use crate::shutdown::End;
 use crate::startup::Report;
-use crate::sys::process::{self, Children, Pid, forbid_core_dumps, kill_child};
+use crate::sys::process::{self, Children, Group, Pid, forbid_core_dumps, kill_child};
 use crate::sys::signal::Signal;
 use crate::sys::signal::arrival::{Arrival, Sender};
 use crate::worker::Exec;
@@ -52,12 +51,9 @@ impl Kept {
 
     /// Runs the program, and returns when it has ended.
     pub(super) fn run(&self, exec: &Exec, pid_file: Option<&PidFile>, link: &Link) -> End {
-        let mut command = exec.command();
-        if self.forwarder.is_none() {
-            // On a terminal it stays in the group of the job.
-            command.process_group(0);
-        }
-        let program = match process::spawn_bound(command) {
+        // On a terminal it stays in the group of the job.
+        let group = if self.forwarder.is_none() { Group::Own } else { Group::Ours };
+        let program = match exec.run(group) {
             Ok(program) => program,
             Err(error) => return End::of_worker(Err(exec.failure(&error).into()), None),
         };

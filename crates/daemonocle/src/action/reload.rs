@@ -5,15 +5,15 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::context::Rerunner;
 use crate::error::{Error, Kind};
 use crate::handover::{Handover, VARIABLE};
 use crate::pid_file::PidFile;
@@ -21,7 +21,7 @@ use crate::shutdown::Lifecycle;
 use crate::startup::{Reply, Report, Starter, channel};
 use crate::sys::fd::deadline_in;
 use crate::sys::hooks::is_copy;
-use crate::sys::process::{self, Children, Pid, kill_child};
+use crate::sys::process::{self, Children, Group, Pid, Rerun, kill_child};
 use crate::sys::signal::Signal;
 
 use super::guardian::Order;
@@ -31,7 +31,7 @@ use super::watch::{Failure, Watch};
 /// How the program was started, to be started so again.
 pub(super) struct Origin {
     program: io::Result<PathBuf>,
-    arguments: Vec<OsString>,
+    words: Vec<OsString>,
     dir: io::Result<PathBuf>,
 }
 
@@ -40,7 +40,7 @@ impl Origin {
     pub(super) fn here() -> Self {
         Self {
             program: std::env::current_exe(),
-            arguments: std::env::args_os().collect(),
+            words: std::env::args_os().collect(),
             dir: std::env::current_dir(),
         }
     }
@@ -61,7 +61,7 @@ pub(super) struct Reloader {
 impl Reloader {
     /// Returns when there is a successor and the worker is expected to return; does not return when
     /// there is one and the worker is ended on the spot.
-    pub(super) fn reload(&self) -> Result<(), Error> {
+    pub(super) fn reload(&self, rerun: Rerunner) -> Result<(), Error> {
         let refused = |why: &str| Err(Error::new(Kind::Start, format!("cannot reload: {why}")));
         if is_copy() {
             return refused("this process is not the daemon, but a child of it");
@@ -74,7 +74,7 @@ impl Reloader {
         }
         let result = match self.lifecycle.is_ending() {
             true => refused("the daemon is about to end"),
-            false => self.succeed(),
+            false => self.succeed(rerun),
         };
         if result.is_err() {
             self.is_busy.store(false, Ordering::SeqCst);
@@ -82,7 +82,7 @@ impl Reloader {
         result
     }
 
-    fn succeed(&self) -> Result<(), Error> {
+    fn succeed(&self, rerun: Rerunner) -> Result<(), Error> {
         let cannot = |what: &str, error| Error::system(format!("cannot reload: {what}"), error);
         if let Some(pid_file) = &self.pid_file {
             // Whoever wants to start a daemon waits for the outcome from now on.
@@ -90,7 +90,7 @@ impl Reloader {
         }
         let result = channel().map_err(|error| cannot("cannot make a channel", error)).and_then(
             |(starter, newborn)| {
-                let successor = self.spawn(newborn.as_fd())?;
+                let successor = self.spawn(newborn.as_fd(), rerun)?;
                 drop(newborn);
                 self.watch(starter, successor)
             },
@@ -109,7 +109,7 @@ impl Reloader {
         }
     }
 
-    fn spawn(&self, channel: std::os::fd::BorrowedFd<'_>) -> Result<Pid, Error> {
+    fn spawn(&self, channel: BorrowedFd<'_>, rerun: Rerunner) -> Result<Pid, Error> {
         let program = self.origin.program.as_ref();
         let program = program.map_err(|error| {
             let message = format!("cannot reload: the program cannot be found: {error}");
@@ -123,16 +123,15 @@ impl Reloader {
         let parent = self.parent.zip(to_parent.as_ref().map(|newborn| newborn.as_fd()));
         let pid_file = self.pid_file.as_ref().map(|pid_file| pid_file.descriptors().into());
         let handover = Handover { channel, pid_file, parent };
-        let mut command = Command::new(program);
-        let mut arguments = self.origin.arguments.iter();
-        if let Some(name) = arguments.next() {
-            command.arg0(name);
-        }
-        command.args(arguments).current_dir(dir).env(VARIABLE, handover.encode());
-        if self.parent.is_none() {
-            command.process_group(0);
-        }
-        process::spawn_with(command, handover.descriptors()).map_err(|error| {
+        let what = Rerun {
+            program,
+            words: &self.origin.words,
+            dir,
+            variable: (VARIABLE, handover.encode()),
+            group: if self.parent.is_none() { Group::Own } else { Group::Ours },
+            keep: handover.descriptors(),
+        };
+        rerun(what).map_err(|error| {
             let what = format!("cannot reload: cannot run {program:?} in {dir:?}");
             Error::system(what, error)
         })

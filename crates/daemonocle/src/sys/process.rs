@@ -6,6 +6,7 @@ use std::io;
 use std::num::NonZeroI32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 
 use rustix::process as rx;
@@ -185,9 +186,36 @@ pub(crate) fn spawn_bound(mut command: Command) -> io::Result<Pid> {
     number_of(&child)
 }
 
-/// Runs a program as a child that keeps these descriptors of ours, also those that no forked child is
-/// to have.
-pub(crate) fn spawn_with(mut command: Command, keep: Vec<RawFd>) -> io::Result<Pid> {
+/// The process group of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    Own,
+    Ours,
+}
+
+/// A program to be run once more.
+pub(crate) struct Rerun<'a> {
+    pub(crate) program: &'a Path,
+    /// Its name, and its arguments.
+    pub(crate) words: &'a [OsString],
+    pub(crate) dir: &'a Path,
+    pub(crate) variable: (&'a str, OsString),
+    pub(crate) group: Group,
+    /// What it keeps of our descriptors, also of those that no forked child is to have.
+    pub(crate) keep: Vec<RawFd>,
+}
+
+/// Runs a program once more, as a child.
+pub(crate) fn rerun(what: Rerun<'_>) -> io::Result<Pid> {
+    let Rerun { program, words, dir, variable: (name, value), group, keep } = what;
+    let mut command = Command::new(program);
+    if let [first, arguments @ ..] = words {
+        command.arg0(first).args(arguments);
+    }
+    command.current_dir(dir).env(name, value);
+    if group == Group::Own {
+        command.process_group(0);
+    }
     let open = move || {
         for number in &keep {
             // SAFETY: takes a number, which is open in this copy of our process.
