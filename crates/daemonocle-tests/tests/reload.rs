@@ -342,3 +342,28 @@ fn a_successor_that_is_killed() {
         expect_running(&fixture, old);
     }
 }
+
+#[test]
+fn when_hup_comes() {
+    let sandbox = Sandbox::new();
+    let err = sandbox.path("err");
+    let fixture = reloading(&sandbox, "reloads").set("on_hup", "yes").set("stderr", &err);
+    let mut pid = fixture.started();
+    for _ in 0..3 {
+        let old = pid;
+        sandbox.signal(old, Signal::HUP);
+        eventually("a new one has it", || fixture.pid().is_some_and(|pid| pid != old));
+        eventually("the old one is gone", || !is_alive(old));
+        pid = fixture.settled();
+    }
+    assert_eq!(fixture.hook_log(), RELOADED.repeat(3));
+    sandbox.write("plan", "exit");
+    sandbox.signal(pid, Signal::HUP);
+    let text = "ERROR: Child exited immediately with exit code 9\n";
+    eventually("it has said why not", || sandbox.read("err").ends_with(text));
+    expect_running(&fixture, pid);
+    sandbox.write("plan", "");
+    let new = reload(&fixture, pid);
+    expect_running(&fixture, new);
+    fixture.stop().expect(0, STOPPED, "");
+}

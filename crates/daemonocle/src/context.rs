@@ -3,13 +3,12 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::shutdown::{Lifecycle, Shutdown};
-use crate::sys::process::{Pid, Rerun, rerun};
+use crate::sys::program::{Rerunner, rerun};
 
 /// The worker's view of the daemon that it is.
 ///
@@ -23,10 +22,6 @@ struct Inner {
     ready: Box<dyn Fn() + Send + Sync>,
     reload: Reload,
 }
-
-/// How a program is run once more. Handed over by [`Context::reload`], so that who never calls that does
-/// not carry what it takes.
-pub(crate) type Rerunner = fn(Rerun<'_>) -> io::Result<Pid>;
 
 type Reload = Box<dyn Fn(Rerunner) -> Result<(), Error> + Send + Sync>;
 
@@ -84,6 +79,8 @@ impl Context {
     /// [`ready`](Self::ready), or lived for a second. Then this one ends, for the reason `Shutting down for
     /// reload`: a worker that has taken [`shutdown`](Self::shutdown) is asked to, and this returns `Ok`; else
     /// it is ended on the spot, and this does not return. May be called from any thread.
+    ///
+    /// [`Daemon::reload_on_hup`](crate::Daemon::reload_on_hup) does the same when HUP comes.
     ///
     /// # Errors
     ///

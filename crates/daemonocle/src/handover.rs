@@ -8,7 +8,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::sys::fd::adopt;
-use crate::sys::process::{Pid, SingleThreaded, take_variable};
+use crate::sys::process::{Pid, SingleThreaded};
+use crate::sys::program::take_variable;
 
 /// The variable.
 pub(crate) const VARIABLE: &str = "DAEMONOCLE_RELOAD";

@@ -11,7 +11,8 @@ use std::process::Command;
 
 use crate::context::Context;
 use crate::error::{Error, Exit, Result, reason};
-use crate::sys::process::{Group, Pid, spawn_bound};
+use crate::sys::process::Pid;
+use crate::sys::program::{Group, spawn_bound};
 
 /// Runs once, in the daemon, after everything has been set up.
 pub(crate) enum Worker {

@@ -17,8 +17,8 @@ use crate::startup::{Newborn, Report};
 use crate::sys::fd::Guarded;
 use crate::sys::hooks::{close_in_forked_children, on_exit};
 use crate::sys::process::{self, Pid, exit_now};
-use crate::sys::signal;
 use crate::sys::signal::arrival::Signals;
+use crate::sys::signal::{self, Signal};
 use crate::sys::thread;
 use crate::worker::Worker;
 
@@ -94,7 +94,7 @@ impl Birth {
             Worker::Program(_) => Some(Arc::new(Kept::new(forwarder))),
         };
         let shutdown_hook = hooks.shutdown.take();
-        let setup = || -> Result<Arc<Lifecycle>, Error> {
+        let setup = || -> Result<Arc<Reloader>, Error> {
             shed(&config, &place, pid_file.as_deref(), &link)?;
             if let Some(pid_file) = pid_file.as_ref().filter(|_| !is_successor) {
                 // After descriptors were closed, for closing one of this file would undo it, and
@@ -108,17 +108,17 @@ impl Birth {
                 true => environment::resume(&config)?,
                 false => environment::enter(&config, &place.streams())?,
             }
-            let lifecycle =
-                begin(&config, shutdown_hook, pid_file.clone(), &link, place, kept.clone())?;
+            let fate = Fate { hook: shutdown_hook, kept: kept.clone(), origin };
+            let reloader = begin(&config, fate, pid_file.clone(), &link, place)?;
             if let Some(hook) = hooks.start.take().filter(|_| !is_successor) {
                 hook().map_err(|error| {
                     Error::definition(format!("start hook: {}", chain(error.as_ref())))
                 })?;
             }
-            Ok(lifecycle)
+            Ok(reloader)
         };
-        let lifecycle = match catch_unwind(AssertUnwindSafe(setup)) {
-            Ok(Ok(lifecycle)) => lifecycle,
+        let reloader = match catch_unwind(AssertUnwindSafe(setup)) {
+            Ok(Ok(reloader)) => reloader,
             Ok(Err(error)) => abandon(&link, pid_file.as_deref(), error.to_string(), 1),
             Err(panic) => {
                 let end = End::of_panic(panic.as_ref());
@@ -132,19 +132,11 @@ impl Birth {
         if forwarder.is_some() && !is_successor {
             link.wait_for_go();
         }
+        let lifecycle = Arc::clone(&reloader.lifecycle);
         let end = match (worker, kept) {
             (Worker::Program(exec), Some(kept)) => kept.run(&exec, pid_file.as_deref(), &link),
             (Worker::Program(_), None) => End::of_message("nobody keeps the program"),
             (Worker::Function(worker), _) => {
-                let reloader = Reloader {
-                    config: Arc::clone(&config),
-                    lifecycle: Arc::clone(&lifecycle),
-                    link: Arc::clone(&link),
-                    pid_file,
-                    parent: forwarder,
-                    origin,
-                    is_busy: AtomicBool::new(false),
-                };
                 let ready = Box::new(move || link.ready());
                 let reload = Box::new(move |rerun| reloader.reload(rerun));
                 let context = Context::new(config, Arc::clone(&lifecycle), ready, reload);
@@ -195,15 +187,24 @@ fn shed(
     environment::shed(config, &kept)
 }
 
-/// Makes the process one that ends properly from now on.
-fn begin(
-    config: &Config,
+/// What becomes of a daemon.
+struct Fate {
+    /// Called at its end.
     hook: Option<Hook>,
+    /// The program that it keeps.
+    kept: Option<Arc<Kept>>,
+    /// From where it reloads.
+    origin: Origin,
+}
+
+/// Makes the process one that ends properly from now on, or reloads.
+fn begin(
+    config: &Arc<Config>,
+    Fate { hook, kept, origin }: Fate,
     pid_file: Option<Arc<PidFile>>,
     link: &Arc<Link>,
     place: Place,
-    kept: Option<Arc<Kept>>,
-) -> Result<Arc<Lifecycle>, Error> {
+) -> Result<Arc<Reloader>, Error> {
     let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
     let is_successor = matches!(place, Place::Inherited { .. });
     let mut to_parent = None;
@@ -239,7 +240,7 @@ fn begin(
     let tell = Box::new(move |end: &End| {
         teller.tell(&Report::Ending(end.exit_code(), end.words().into()));
     });
-    let accepted = pid_file.clone();
+    let [accepted, handed_over] = [(); 2].map(|()| pid_file.clone());
     let clean_up = Box::new(move || {
         if let Some(pid_file) = &pid_file {
             // The end comes all the same, and the lock, which counts, goes with the process.
@@ -254,10 +255,25 @@ fn begin(
     // exit(3) passes on the lowest eight bits.
     on_exit(Box::new(move |code| exiting.finish_exiting(End::of_code((code & 0xff) as u8))))
         .map_err(|error| cannot("watch for exit", error))?;
+    let reloader = Arc::new(Reloader {
+        config: Arc::clone(config),
+        lifecycle: Arc::clone(&lifecycle),
+        link: Arc::clone(link),
+        pid_file: handed_over,
+        parent: forwarder,
+        origin,
+        is_busy: AtomicBool::new(false),
+    });
     let end_on = config.settings().end_on.clone();
+    let on_hup = config.settings().on_hup().map(|rerun| (Arc::clone(&reloader), rerun));
     let mut handled = end_on.clone();
-    if kept.is_some() {
-        handled.extend(PASSED_ON.iter().filter(|signal| !end_on.contains(signal)));
+    let mut also = |more: &[Signal]| {
+        handled.extend(more.iter().filter(|signal| !end_on.contains(signal)));
+    };
+    match (&kept, &on_hup) {
+        (Some(_), _) => also(&PASSED_ON),
+        (None, Some(_)) => also(&[Signal::HUP]),
+        (None, None) => {}
     }
     let signals = Signals::register(&handled).map_err(|error| cannot("handle signals", error))?;
     let sentry = Sentry {
@@ -270,9 +286,10 @@ fn begin(
         is_successor,
         to_parent,
         kept,
+        on_hup,
         end_on,
     };
     thread::spawn("daemonocle", Box::new(move || sentry.watch()))
         .map_err(|error| cannot("start a thread", error))?;
-    Ok(lifecycle)
+    Ok(reloader)
 }

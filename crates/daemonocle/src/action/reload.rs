@@ -4,7 +4,8 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -13,7 +14,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::context::Rerunner;
 use crate::error::{Error, Kind};
 use crate::handover::{Handover, VARIABLE};
 use crate::pid_file::PidFile;
@@ -21,8 +21,10 @@ use crate::shutdown::Lifecycle;
 use crate::startup::{Reply, Report, Starter, channel};
 use crate::sys::fd::deadline_in;
 use crate::sys::hooks::is_copy;
-use crate::sys::process::{self, Children, Group, Pid, Rerun, kill_child};
+use crate::sys::process::{self, Children, Pid, kill_child};
+use crate::sys::program::{Group, Rerun, Rerunner};
 use crate::sys::signal::Signal;
+use crate::sys::thread;
 
 use super::guardian::Order;
 use super::sentry::Link;
@@ -80,6 +82,23 @@ impl Reloader {
             self.is_busy.store(false, Ordering::SeqCst);
         }
         result
+    }
+
+    /// As [`reload`](Self::reload), in a thread of its own, for nobody who could be told of an error: that
+    /// goes to standard error, as whatever else a daemon has to say.
+    pub(super) fn reload_elsewhere(self: &Arc<Self>, rerun: Rerunner) {
+        let tell = |error: &dyn fmt::Display| {
+            let _ = writeln!(io::stderr(), "ERROR: {error}");
+        };
+        let this = Arc::clone(self);
+        let reload = move || {
+            if let Err(error) = this.reload(rerun) {
+                tell(&error);
+            }
+        };
+        if let Err(error) = thread::spawn("daemonocle-load", Box::new(reload)) {
+            tell(&format_args!("cannot reload: cannot start a thread: {error}"));
+        }
     }
 
     fn succeed(&self, rerun: Rerunner) -> Result<(), Error> {

@@ -12,10 +12,12 @@ use crate::shutdown::{End, Lifecycle};
 use crate::startup::{Newborn, Reply, Report};
 use crate::sys::fd::{Guarded, Stream, is_pipe_of, read_available, redirect, wait_readable};
 use crate::sys::hooks::forget_in_forked_children;
+use crate::sys::program::Rerunner;
 use crate::sys::signal::Signal;
 use crate::sys::signal::arrival::{Arrival, Sender, Signals};
 
 use super::keeper::Kept;
+use super::reload::Reloader;
 
 /// The daemon's connection to the command `start`, for as long as there is one.
 pub(super) struct Link {
@@ -96,6 +98,8 @@ pub(super) struct Sentry {
     pub(super) to_parent: Option<Newborn>,
     /// Where the daemon is a program, and this process its keeper.
     pub(super) kept: Option<Arc<Kept>>,
+    /// For HUP, where that asks for a reload.
+    pub(super) on_hup: Option<(Arc<Reloader>, Rerunner)>,
     /// The signals that ask for the end.
     pub(super) end_on: Vec<Signal>,
 }
@@ -174,6 +178,14 @@ impl Sentry {
         if let Some(kept) = &self.kept
             && kept.take(arrival, self.pid_file.as_deref())
         {
+            return;
+        }
+        // That the terminal has hung up is something else.
+        if let (Some((reloader, rerun)), Arrival { signal: Signal::HUP, sender }) =
+            (&self.on_hup, arrival)
+            && sender != Sender::Kernel
+        {
+            reloader.reload_elsewhere(*rerun);
             return;
         }
         if self.end_on.contains(&arrival.signal) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::error::{Error, reason};
 use crate::layout::{Files, Layout};
 use crate::sys::fs::{Last, PathError, Trusted, inode_of, is_possible, resolve, split};
+use crate::sys::program::{Rerunner, rerun};
 use crate::sys::signal::Signal;
 use crate::sys::user;
 
@@ -52,6 +53,7 @@ pub(crate) struct Settings {
     pub(crate) start_timeout: Duration,
     pub(crate) startup: Startup,
     pub(crate) end_on: Vec<Signal>,
+    reload_on_hup: Option<OnDemand<Rerunner>>,
 }
 
 type LayOut = fn(&Layout, &str, Trusted) -> Result<Files, Error>;
@@ -79,6 +81,7 @@ impl Settings {
             stop_timeout: Duration::from_secs(10),
             start_timeout: Duration::from_secs(90),
             startup: Startup::Alive(Duration::from_secs(1)),
+            reload_on_hup: None,
             end_on: vec![Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM],
         }
     }
@@ -95,6 +98,16 @@ impl Settings {
     pub(crate) fn set_group(&mut self, group: String) {
         self.group = Some(group);
         self.identify = Some(OnDemand(Self::find_identity));
+    }
+
+    /// Reloads when HUP comes.
+    pub(crate) fn set_reload_on_hup(&mut self) {
+        self.reload_on_hup = Some(OnDemand(rerun));
+    }
+
+    /// What a reload that HUP asks for takes, if HUP does.
+    pub(crate) fn on_hup(&self) -> Option<Rerunner> {
+        self.reload_on_hup.map(|OnDemand(rerun)| rerun)
     }
 
     /// Where the running daemon is to be found: all that `stop` and `status` need, so that they

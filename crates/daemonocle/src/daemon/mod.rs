@@ -361,6 +361,23 @@ impl Daemon {
         self
     }
 
+    /// Lets a HUP that somebody sends make the daemon reload, as
+    /// [`Context::reload`](crate::Context::reload) does, instead of ending it; that of a terminal that hangs
+    /// up ends it all the same. What there is to say when a reload fails goes to standard error. Default:
+    /// HUP is one of [`end_on`](Self::end_on). A program ([`exec`](Self::exec)) gets HUP itself.
+    ///
+    /// ```
+    /// use daemonocle::Daemon;
+    /// let daemon = Daemon::new("example").reload_on_hup().stderr_file("/tmp/example.log");
+    /// # daemon.check()?;
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
+    #[must_use]
+    pub fn reload_on_hup(mut self) -> Self {
+        self.settings.set_reload_on_hup();
+        self
+    }
+
     #[cfg(feature = "cli")]
     pub(crate) const fn settings(&self) -> &Settings {
         &self.settings

@@ -25,20 +25,21 @@ mod holder;
 mod orphan;
 mod place;
 mod program;
+mod succession;
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config::{Location, Patience};
 use crate::error::{Error, Kind};
-use crate::sys::fd::{close_for_good, deadline_in, wait_readable};
-use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, inode_of, set_length, set_mode};
+use crate::sys::fd::{deadline_in, wait_readable};
+use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, set_length, set_mode};
 use crate::sys::lock::{self, Byte, Holder};
 use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, holds_lock};
@@ -149,14 +150,6 @@ impl PidFile {
         set_mode(&self.file, self.mode).map_err(|error| self.cannot("set the mode of", error))
     }
 
-    /// As [`begin_life`](Self::begin_life), for the successor of a daemon that has let go of the file, and
-    /// for that daemon itself if there is no successor after all.
-    pub(crate) fn take_back(&self) -> Result<(), Error> {
-        self.take_life()?;
-        *self.is_ours() = true;
-        self.write_pid(Pid::current())
-    }
-
     /// Takes what tells everybody that this process is the daemon.
     fn take_life(&self) -> Result<(), Error> {
         let [entry, path] = self.places;
@@ -174,82 +167,6 @@ impl PidFile {
         }
         *own() = Some((self.inode, Pid::current()));
         Ok(())
-    }
-
-    /// Makes everybody wait who wants to start a daemon, for a successor is on its way.
-    pub(crate) fn begin_startup(&self) -> Result<(), Error> {
-        /// Another start holds this lock only while it looks who holds the others.
-        const LOOKING: Duration = Duration::from_secs(5);
-        let taken = || {
-            Ok(lock::try_shared(&self.file, STARTUP)?
-                || (lock::wait_shared(&self.file, STARTUP, deadline_in(LOOKING))?
-                    && lock::try_shared(&self.file, STARTUP)?))
-        };
-        match taken().map_err(|error| self.cannot("lock", error))? {
-            true => Ok(()),
-            false => Err(self.locked()),
-        }
-    }
-
-    /// Lets a successor, which shares the claim, take everything else. `false`: too late, this process is
-    /// ending, and the file is removed already.
-    pub(crate) fn let_go(&self) -> bool {
-        // Whatever ends this process from now on leaves the file alone.
-        if !std::mem::replace(&mut *self.is_ours(), false) {
-            return false;
-        }
-        let [entry, path] = self.places;
-        // Cannot fail for locks that are held. `LIFE` first: who has it has all of them.
-        for byte in [LIFE, STAYING, path, entry] {
-            let _ = lock::release_own(&self.file, byte);
-        }
-        true
-    }
-
-    fn is_ours(&self) -> MutexGuard<'_, bool> {
-        self.is_ours.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The successor has the file: this process has nothing to do with it any more.
-    pub(crate) fn disown(&self) {
-        *own() = None;
-        for fd in self.descriptors() {
-            // If it fails, for lack of memory, the claim is shared until this process ends.
-            let _ = close_for_good(fd);
-        }
-    }
-
-    /// The file of a daemon that reloads, as its successor has inherited it.
-    pub(crate) fn inherited(
-        location: &Location,
-        file: OwnedFd,
-        dir: OwnedFd,
-        predecessor: Pid,
-    ) -> Result<Self, Error> {
-        let cannot = |error| location.cannot("examine", error);
-        let (file, dir) = (File::from(file), Dir::inherited(dir).map_err(cannot)?);
-        let inode = Meta::of(&file).map_err(cannot)?.inode;
-        let wrong = |why: &str| {
-            let path = &location.path;
-            Err(Error::new(Kind::Identity, format!("PID file {path:?}: {why}")))
-        };
-        if inode_of(&location.dir).is_some_and(|its| its != dir.inode())
-            || !is_sole_in_place(location, &dir, inode)?
-        {
-            return wrong("the daemon that reloads has another one");
-        }
-        let holder = lock::holder(&file, LIFE).map_err(cannot)?;
-        if holder != Some(Holder::Process(predecessor)) {
-            return wrong("it is not the daemon that reloads who hands it over");
-        }
-        // The claim of the description that we share; nobody else has it.
-        if !lock::try_shared(&file, CLAIM).map_err(cannot)? {
-            return wrong("the daemon that reloads does not hold it");
-        }
-        let (name, path) = (location.name.clone(), location.path.clone());
-        let places = place::both(dir.inode(), location);
-        let is_ours = Mutex::new(false);
-        Ok(Self { file, dir, name, path, inode, places, mode: 0, is_ours })
     }
 
     /// A program whose keeper was killed is killed for it by the kernel, but has no lock meanwhile. All
@@ -308,6 +225,10 @@ impl PidFile {
     /// have a file of its own there now.
     fn is_open(&self) -> bool {
         Meta::of(&self.file).is_ok_and(|meta| meta.inode == self.inode)
+    }
+
+    fn is_ours(&self) -> MutexGuard<'_, bool> {
+        self.is_ours.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cut_to(&self, length: u64) -> io::Result<()> {

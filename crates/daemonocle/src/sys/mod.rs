@@ -10,6 +10,7 @@ pub(crate) mod hooks;
 pub(crate) mod lock;
 pub(crate) mod proc;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod schedule;
 pub(crate) mod signal;
 pub(crate) mod thread;

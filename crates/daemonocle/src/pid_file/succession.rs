@@ -1,0 +1,101 @@
+//! Handing a PID file over, from a daemon that reloads to its successor: the claim is shared all the
+//! time, and the rest is let go by the one and taken by the other.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::config::Location;
+use crate::error::{Error, Kind};
+use crate::sys::fd::{close_for_good, deadline_in};
+use crate::sys::fs::{Dir, Meta, inode_of};
+use crate::sys::lock::{self, Holder};
+use crate::sys::process::Pid;
+
+use super::access::is_sole_in_place;
+use super::{CLAIM, LIFE, PidFile, STARTUP, STAYING, own, place};
+
+impl PidFile {
+    /// Makes everybody wait who wants to start a daemon, for a successor is on its way.
+    pub(crate) fn begin_startup(&self) -> Result<(), Error> {
+        /// Another start holds this lock only while it looks who holds the others.
+        const LOOKING: Duration = Duration::from_secs(5);
+        let taken = || {
+            Ok(lock::try_shared(&self.file, STARTUP)?
+                || (lock::wait_shared(&self.file, STARTUP, deadline_in(LOOKING))?
+                    && lock::try_shared(&self.file, STARTUP)?))
+        };
+        match taken().map_err(|error| self.cannot("lock", error))? {
+            true => Ok(()),
+            false => Err(self.locked()),
+        }
+    }
+
+    /// Lets a successor, which shares the claim, take everything else. `false`: too late, this process is
+    /// ending, and the file is removed already.
+    pub(crate) fn let_go(&self) -> bool {
+        // Whatever ends this process from now on leaves the file alone.
+        if !std::mem::replace(&mut *self.is_ours(), false) {
+            return false;
+        }
+        let [entry, path] = self.places;
+        // Cannot fail for locks that are held. `LIFE` first: who has it has all of them.
+        for byte in [LIFE, STAYING, path, entry] {
+            let _ = lock::release_own(&self.file, byte);
+        }
+        true
+    }
+
+    /// The successor has the file: this process has nothing to do with it any more.
+    pub(crate) fn disown(&self) {
+        *own() = None;
+        for fd in self.descriptors() {
+            // If it fails, for lack of memory, the claim is shared until this process ends.
+            let _ = close_for_good(fd);
+        }
+    }
+
+    /// The file of a daemon that reloads, as its successor has inherited it.
+    pub(crate) fn inherited(
+        location: &Location,
+        file: OwnedFd,
+        dir: OwnedFd,
+        predecessor: Pid,
+    ) -> Result<Self, Error> {
+        let cannot = |error| location.cannot("examine", error);
+        let (file, dir) = (File::from(file), Dir::inherited(dir).map_err(cannot)?);
+        let inode = Meta::of(&file).map_err(cannot)?.inode;
+        let wrong = |why: &str| {
+            let path = &location.path;
+            Err(Error::new(Kind::Identity, format!("PID file {path:?}: {why}")))
+        };
+        if inode_of(&location.dir).is_some_and(|its| its != dir.inode())
+            || !is_sole_in_place(location, &dir, inode)?
+        {
+            return wrong("the daemon that reloads has another one");
+        }
+        let holder = lock::holder(&file, LIFE).map_err(cannot)?;
+        if holder != Some(Holder::Process(predecessor)) {
+            return wrong("it is not the daemon that reloads who hands it over");
+        }
+        // The claim of the description that we share; nobody else has it.
+        if !lock::try_shared(&file, CLAIM).map_err(cannot)? {
+            return wrong("the daemon that reloads does not hold it");
+        }
+        let (name, path) = (location.name.clone(), location.path.clone());
+        let places = place::both(dir.inode(), location);
+        let is_ours = Mutex::new(false);
+        Ok(Self { file, dir, name, path, inode, places, mode: 0, is_ours })
+    }
+
+    /// As [`begin_life`](Self::begin_life), for the successor of a daemon that has let go of the file, and
+    /// for that daemon itself if there is no successor after all.
+    pub(crate) fn take_back(&self) -> Result<(), Error> {
+        self.take_life()?;
+        *self.is_ours() = true;
+        self.write_pid(Pid::current())
+    }
+}
