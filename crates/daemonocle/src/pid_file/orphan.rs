@@ -6,12 +6,16 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::io;
+use std::time::{Duration, Instant};
 
 use crate::config::Location;
+use crate::sys::fd::deadline_in;
 use crate::sys::lock::Byte;
 use crate::sys::proc;
-use crate::sys::proc::files::{HeldLock, LockKind, OpenFile, held_locks, open_files};
+use crate::sys::proc::files::{LockKind, OpenFile, open_files};
+use crate::sys::proc::locks::{HeldLock, Search, listed_locks, locks_by_process};
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::user;
 
@@ -21,18 +25,70 @@ use super::{LIFE, Running, place, program};
 /// where the directory still exists. Anything that can be brought about by somebody without
 /// privileges is no evidence: the process and the owner of the file must be trusted, so that
 /// nobody can pose with his own.
+///
+/// Nor must he be able to delay the answer: an error if it cannot be given in time, for a second
+/// daemon would be worse.
 pub(super) fn find(location: &Location, place: Option<Byte>) -> io::Result<Option<Running>> {
+    /// Ample for the locks of an honest machine.
+    const BRIEFLY: Duration = Duration::from_millis(500);
+    /// How long everything else may take.
+    const LONG: Duration = Duration::from_secs(10);
     let path = place::of_path(location);
-    for lock in held_locks(&[place.unwrap_or(path), path])? {
-        // First the cheap question: anybody may hold thousands of such locks on files of his.
-        // All its users count: a set-user-ID program inherits the locks of whoever runs it.
-        let users = proc::users(lock.pid).unwrap_or_default();
-        if !location.trusted.is_one_of_us(&users) {
-            continue;
+    let bytes = [place.unwrap_or(path), path];
+    let mut known = HashMap::new();
+    // Anybody may hold thousands of such locks on files of his.
+    let mut wanted = |pid| *known.entry(pid).or_insert_with(|| users_of(location, pid).is_some());
+    let listed = listed_locks(&bytes, 4, &mut wanted, deadline_in(BRIEFLY))?;
+    let deadline = deadline_in(LONG);
+    let first = |search: &Search| first(location, place, &search.found, deadline);
+    if let found @ Some(_) = first(&listed)? {
+        return Ok(found);
+    }
+    if listed.is_complete {
+        return Ok(None);
+    }
+    let held = locks_by_process(&bytes, &mut wanted, deadline)?;
+    if let found @ Some(_) = first(&held)? {
+        return Ok(found);
+    }
+    if held.is_complete {
+        return Ok(None);
+    }
+    // There are some who may not be looked at, and for them there is only the list.
+    let listed = listed_locks(&bytes, 1, &mut wanted, deadline)?;
+    match first(&listed)? {
+        None if !listed.is_complete => Err(too_many()),
+        found => Ok(found),
+    }
+}
+
+fn too_many() -> io::Error {
+    io::Error::other("there are too many locks to look through (see /proc/locks)")
+}
+
+/// The users of a process that may be the daemon. All of them count: a set-user-ID program inherits
+/// the locks of whoever runs it.
+fn users_of(location: &Location, pid: Pid) -> Option<Vec<u32>> {
+    proc::users(pid).ok().filter(|users| location.trusted.is_one_of_us(users))
+}
+
+/// The first of the holders that is the daemon of `location`.
+fn first(
+    location: &Location,
+    place: Option<Byte>,
+    locks: &[HeldLock],
+    deadline: Option<Instant>,
+) -> io::Result<Option<Running>> {
+    for &lock in locks {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(too_many());
         }
         // An error: it has ended, or there are no pidfds here, without which it could not be
         // signalled. Whatever is asked from here on is asked of the process that the pidfd means.
         let Ok(handle) = PidFd::open(lock.pid) else {
+            continue;
+        };
+        let Some(users) = users_of(location, lock.pid) else {
             continue;
         };
         let is_ours = users.iter().all(|user| *user == user::effective());

@@ -209,7 +209,7 @@ fn make_and_give(
 }
 
 /// Device and inode number: which file a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Inode {
     pub(crate) device: u64,
     pub(crate) number: u64,

@@ -132,87 +132,9 @@ fn covers(start: &str, end: &str, Byte(byte): Byte) -> bool {
     start.parse().is_ok_and(is_after) && (end == "EOF" || end.parse().is_ok_and(is_before))
 }
 
-/// A lock that a process holds on some file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct HeldLock {
-    pub(crate) pid: Pid,
-    /// The file. Some file systems (btrfs) show another device here than in stat(2).
-    pub(crate) inode: Inode,
-    pub(crate) byte: Byte,
-}
-
-/// The record locks for writing, of anybody and on any file, that begin at one of these bytes
-/// (/proc/locks, proc(5)). None where /proc does not tell.
-pub(crate) fn held_locks(bytes: &[Byte]) -> io::Result<Vec<HeldLock>> {
-    /// What the kernel gives out in one piece. A longer list may change between two pieces, and
-    /// then lack what was there all the time.
-    const PIECE: usize = 4000;
-    /// So many times is a longer list read.
-    const READINGS: usize = 4;
-    let mut locks = Vec::new();
-    if require_own().is_err() {
-        return Ok(locks);
-    }
-    for _ in 0..READINGS {
-        let text = match read("/proc/locks") {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(error) => return Err(error),
-        };
-        for lock in text.lines().filter_map(parse_lock) {
-            if bytes.contains(&lock.byte) && !locks.contains(&lock) {
-                locks.push(lock);
-            }
-        }
-        if text.len() < PIECE {
-            break;
-        }
-    }
-    Ok(locks)
-}
-
-fn parse_lock(line: &str) -> Option<HeldLock> {
-    // "1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 1073741826 1073741826"; who waits has a "->".
-    let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [_, "POSIX", _, "WRITE", pid, place, start, _] = words[..] else {
-        return None;
-    };
-    let place: Vec<&str> = place.split(':').collect();
-    let [major, minor, number] = place[..] else {
-        return None;
-    };
-    let (major, minor) =
-        (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
-    Some(HeldLock {
-        pid: Pid::new(pid.parse().ok()?)?,
-        inode: Inode::listed(major, minor, number.parse().ok()?),
-        byte: Byte(start.parse().ok()?),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_record_locks_for_writing_are_listed() {
-        let pid = Pid::current();
-        let lock = |line: &str| parse_lock(&line.replace("PID", &pid.to_string()));
-        let expected = HeldLock { pid, inode: Inode::listed(0xfe, 1, 34), byte: Byte(77) };
-        assert_eq!(lock("1: POSIX  ADVISORY  WRITE PID fe:01:34 77 78"), Some(expected));
-        assert_eq!(lock("1: POSIX  ADVISORY  WRITE PID fe:01:34 77 EOF"), Some(expected));
-        for bad in [
-            "1: POSIX  ADVISORY  READ PID fe:00:34 77 77",
-            "1: -> POSIX  ADVISORY  WRITE PID fe:00:34 77 77",
-            "1: OFDLCK ADVISORY  WRITE -1 fe:00:34 77 77",
-            "1: POSIX  ADVISORY  WRITE 0 fe:00:34 77 EOF",
-            "1: POSIX  ADVISORY  WRITE PID <none>:0 77 EOF",
-            "1: POSIX  ADVISORY  WRITE PID fe:00 77 EOF",
-            "",
-        ] {
-            assert_eq!(lock(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn the_lock_line_is_told_from_its_neighbours() {

@@ -2,6 +2,7 @@
 
 pub(crate) mod entry;
 pub(crate) mod files;
+pub(crate) mod locks;
 
 use std::fs;
 use std::io::{self, Read};

@@ -1,0 +1,233 @@
+//! Who holds locks on files that cannot be opened any more.
+//!
+//! Anybody can hold as many locks as he likes. The list of all of them comes in pieces of a page,
+//! whatever the size of the buffer, and for each the kernel counts from the beginning: twice as many
+//! locks take four times as long. So a long list is given up in time, and the processes are asked,
+//! of which only those are looked at that matter.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::time::Instant;
+
+use super::files::if_open;
+use super::{is_gone, numbers, read, require_own};
+use crate::sys::fs::Inode;
+use crate::sys::lock::Byte;
+use crate::sys::process::Pid;
+use crate::sys::retry;
+
+/// A lock that a process holds on some file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct HeldLock {
+    pub(crate) pid: Pid,
+    /// The file. Some file systems (btrfs) show another device here than in stat(2).
+    pub(crate) inode: Inode,
+    pub(crate) byte: Byte,
+}
+
+/// What a search for locks has come to.
+pub(crate) struct Search {
+    pub(crate) found: Vec<HeldLock>,
+    /// Whether there can be no others.
+    pub(crate) is_complete: bool,
+}
+
+/// The record locks for writing that begin at one of these bytes, on any file, of processes that are
+/// `wanted`, by the kernel's list of all locks (/proc/locks, proc(5)). None where /proc does not tell.
+///
+/// So many times is a list read that comes in more than one piece: it may change between two, and then
+/// lack what was there all the time.
+pub(crate) fn listed_locks(
+    bytes: &[Byte],
+    readings: usize,
+    wanted: &mut dyn FnMut(Pid) -> bool,
+    deadline: Option<Instant>,
+) -> io::Result<Search> {
+    let starts: Vec<String> = bytes.iter().map(|Byte(byte)| byte.to_string()).collect();
+    let mut search = Search { found: Vec::new(), is_complete: true };
+    if require_own().is_err() {
+        return Ok(search);
+    }
+    let mut seen = HashSet::new();
+    for _ in 0..readings {
+        let mut list = match File::open("/proc/locks") {
+            Ok(list) => list,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error),
+        };
+        let pieces = read_lines(&mut list, deadline, &mut |line| {
+            // The cheap questions first, for nearly all locks have nothing to do with this.
+            if begins_at(line, &starts)
+                && let Some(lock) = std::str::from_utf8(line).ok().and_then(parse_lock)
+                && wanted(lock.pid)
+                && seen.insert(lock)
+            {
+                search.found.push(lock);
+            }
+        })?;
+        match pieces {
+            Some(0 | 1) => break,
+            Some(_) => {}
+            None => {
+                search.is_complete = false;
+                break;
+            }
+        }
+    }
+    Ok(search)
+}
+
+/// The same, by the open files of all the processes that are `wanted`. Their number does not grow with
+/// that of the locks, but only their owner and root may look.
+pub(crate) fn locks_by_process(
+    bytes: &[Byte],
+    wanted: &mut dyn FnMut(Pid) -> bool,
+    deadline: Option<Instant>,
+) -> io::Result<Search> {
+    let mut search = Search { found: Vec::new(), is_complete: true };
+    require_own()?;
+    for pid in numbers("/proc")?.into_iter().filter_map(Pid::new) {
+        if is_over(deadline) {
+            search.is_complete = false;
+            break;
+        }
+        if wanted(pid) {
+            match locks_of(pid, bytes) {
+                Ok(locks) => search.found.extend(locks),
+                Err(error) if is_gone(&error) => {}
+                Err(_) => search.is_complete = false,
+            }
+        }
+    }
+    Ok(search)
+}
+
+/// Such locks of one process. Asks nothing of the files themselves, which may be on a server that
+/// does not answer.
+fn locks_of(pid: Pid, bytes: &[Byte]) -> io::Result<Vec<HeldLock>> {
+    let mut locks = Vec::new();
+    for fd in numbers(&format!("/proc/{pid}/fdinfo"))? {
+        let Some(info) = if_open(read(&format!("/proc/{pid}/fdinfo/{fd}")))? else {
+            continue;
+        };
+        let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));
+        // Somebody who is gone may have left his locks to those who shared his descriptors.
+        let its = |lock: &HeldLock| lock.pid == pid && bytes.contains(&lock.byte);
+        locks.extend(lines.filter_map(parse_lock).filter(its));
+    }
+    Ok(locks)
+}
+
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
+}
+
+/// Reads line by line: in how many pieces, each of which is consistent in itself. `None`: the deadline
+/// passed.
+fn read_lines(
+    file: &mut impl Read,
+    deadline: Option<Instant>,
+    tell: &mut dyn FnMut(&[u8]),
+) -> io::Result<Option<usize>> {
+    let mut buffer = vec![0; 1 << 16];
+    // Of a line that goes on in the next piece.
+    let mut rest = Vec::new();
+    let mut pieces = 0;
+    loop {
+        let count = retry(|| file.read(&mut buffer))?;
+        if count == 0 {
+            return Ok(Some(pieces));
+        }
+        pieces += 1;
+        rest.extend_from_slice(&buffer[..count]);
+        let end = rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+        for line in rest[..end].split(|&byte| byte == b'\n') {
+            tell(line);
+        }
+        rest.drain(..end);
+        if is_over(deadline) {
+            return Ok(None);
+        }
+    }
+}
+
+/// Whether the last word but one is among these.
+fn begins_at(line: &[u8], starts: &[String]) -> bool {
+    let start = line.rsplit(|&byte| byte == b' ').nth(1);
+    start.is_some_and(|start| starts.iter().any(|wanted| wanted.as_bytes() == start))
+}
+
+fn parse_lock(line: &str) -> Option<HeldLock> {
+    // "1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 1073741826 1073741826"; who waits has a "->".
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [_, "POSIX", _, "WRITE", pid, place, start, _] = words[..] else {
+        return None;
+    };
+    let place: Vec<&str> = place.split(':').collect();
+    let [major, minor, number] = place[..] else {
+        return None;
+    };
+    let (major, minor) =
+        (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    Some(HeldLock {
+        pid: Pid::new(pid.parse().ok()?)?,
+        inode: Inode::listed(major, minor, number.parse().ok()?),
+        byte: Byte(start.parse().ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_record_locks_for_writing_are_listed() {
+        let pid = Pid::current();
+        let lock = |line: &str| parse_lock(&line.replace("PID", &pid.to_string()));
+        let expected = HeldLock { pid, inode: Inode::listed(0xfe, 1, 34), byte: Byte(77) };
+        assert_eq!(lock("1: POSIX  ADVISORY  WRITE PID fe:01:34 77 78"), Some(expected));
+        assert_eq!(lock("1: POSIX  ADVISORY  WRITE PID fe:01:34 77 EOF"), Some(expected));
+        for bad in [
+            "1: POSIX  ADVISORY  READ PID fe:00:34 77 77",
+            "1: -> POSIX  ADVISORY  WRITE PID fe:00:34 77 77",
+            "1: OFDLCK ADVISORY  WRITE -1 fe:00:34 77 77",
+            "1: POSIX  ADVISORY  WRITE 0 fe:00:34 77 EOF",
+            "1: POSIX  ADVISORY  WRITE PID <none>:0 77 EOF",
+            "1: POSIX  ADVISORY  WRITE PID fe:00 77 EOF",
+            "",
+        ] {
+            assert_eq!(lock(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_cut_in_two_is_one() -> io::Result<()> {
+        let mut lines = Vec::new();
+        let mut text = (&b"one\ntw"[..]).chain(&b"o\nthree\n"[..]);
+        let pieces = read_lines(&mut text, None, &mut |line| {
+            lines.push(String::from_utf8_lossy(line).into_owned());
+        })?;
+        assert_eq!(pieces, Some(2));
+        lines.retain(|line| !line.is_empty());
+        assert_eq!(lines, ["one", "two", "three"]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_does_not_end_in_time_is_given_up() -> io::Result<()> {
+        assert_eq!(read_lines(&mut io::repeat(b'x'), Some(Instant::now()), &mut |_| ())?, None);
+        Ok(())
+    }
+
+    #[test]
+    fn the_byte_is_looked_at_first() {
+        let starts = ["77".to_owned(), "8".to_owned()];
+        for line in ["1: POSIX  ADVISORY  WRITE 1 fe:01:34 77 78", "8 EOF", "x 8 "] {
+            assert!(begins_at(line.as_bytes(), &starts), "{line}");
+        }
+        for line in ["1: POSIX  ADVISORY  WRITE 77 fe:01:34 777 77", "8", ""] {
+            assert!(!begins_at(line.as_bytes(), &starts), "{line}");
+        }
+    }
+}
