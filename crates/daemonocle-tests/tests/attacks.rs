@@ -85,6 +85,39 @@ fn nor_is_it_to_a_user_who_may_not_examine_it() {
     assert!(is_alive(pid));
 }
 
+/// The user that the daemon becomes has the PID file, but not the processes of others.
+#[test]
+fn nor_is_one_that_the_daemons_own_user_has_run() {
+    let name = "nor_is_one_that_the_daemons_own_user_has_run";
+    if skip_unless_root(name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let user = ENEMY.to_string();
+    let run = sandbox.make_dir("run", 0o755);
+    chown(&run, Some(ENEMY), Some(ENEMY)).unwrap();
+    let file = run.join("example.pid");
+    let fixture = sandbox.fixture("ready").unset("hook_log").for_everybody();
+    let fixture = fixture.set("user", &user).set("group", &user).set("pid_file", &file);
+    fixture.started();
+    assert_eq!(fixture.status().code(), Some(0));
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    fs::write(&file, "").unwrap();
+    chown(&file, Some(ENEMY), Some(ENEMY)).unwrap();
+    let Some((_running, pid)) = pose(&fixture, name, &file) else {
+        return;
+    };
+    let why = "is locked by a set-user-ID program that another user has run";
+    for arguments in [&["status"][..], &["stop", "--force", "--timeout", "0"]] {
+        fixture.run(arguments).finish().expect_error(1, "", &[why]);
+    }
+    fixture.start().expect_error(1, FAILED, &[why]);
+    // By the kernel's list of all locks it is nobody either.
+    fs::remove_file(&file).unwrap();
+    fixture.status().expect(1, "example -- not running\n", "");
+    assert!(is_alive(pid));
+}
+
 /// A start that has opened the PID file and waits for another one, which is this test.
 fn waiting(fixture: &Fixture<'_>) -> (Running, File) {
     let path = fixture.pid_file();

@@ -261,17 +261,21 @@ fn require_plausible(location: &Location, file: &File, pid: Pid) -> Result<(), E
     }
 }
 
-/// Whoever owns the file can lock it and so pose as the daemon; he may do so with his own
-/// processes, but not pass off another user's (a set-user-ID program) as it.
+/// Whoever owns the file can lock it and so pose as the daemon, and so can the user that the daemon
+/// or its worker has become. He may do so with his own processes, but not pass off another user's (a
+/// set-user-ID program) as it.
 fn require_owner(location: &Location, file: &File, pid: Pid) -> Result<(), Error> {
     let meta = Meta::of(file).map_err(|error| location.cannot("examine", error))?;
-    if location.trusted.includes(meta.uid) {
-        return Ok(());
-    }
-    match proc::user(pid).map_err(|e| location.cannot("examine the holder of", e))? {
-        Some(user) if user != meta.uid => {
+    let is_trusted = location.trusted.includes(meta.uid);
+    match proc::users(pid) {
+        Ok(users) if location.trusted.is_lent(&users) => {
+            Err(unidentified(location, "by a set-user-ID program that another user has run"))
+        }
+        Ok(users) if !is_trusted && users.get(1).is_some_and(|user| *user != meta.uid) => {
             Err(unidentified(location, "on behalf of a user who does not own the file"))
         }
+        Err(error) if !is_trusted => Err(location.cannot("examine the holder of", error)),
+        // Without /proc there is only the kernel's word for the lock.
         _ => Ok(()),
     }
 }

@@ -28,7 +28,18 @@ impl Trusted {
     /// Whether a process with all these users is as good as our own. In a set-user-ID program the
     /// one who runs it is among them, for a daemon of this very program as for ourselves.
     pub(crate) fn is_one_of_us(&self, users: &[u32]) -> bool {
-        !users.is_empty() && users.iter().all(|user| self.includes(*user) || *user == user::real())
+        !users.is_empty()
+            && !self.is_lent(users)
+            && users.iter().all(|user| self.includes(*user) || *user == user::real())
+    }
+
+    /// Whether a process with these users (the real one first) is a set-user-ID program of somebody who
+    /// is neither root nor ourselves. Who runs it decides what it inherits, locks for instance; so the
+    /// daemon's own user, or one that its worker has become, could pass it off as the daemon.
+    pub(crate) fn is_lent(&self, users: &[u32]) -> bool {
+        users.first().is_some_and(|&real| {
+            users.iter().any(|user| *user != real) && ![0, self.us, user::real()].contains(&real)
+        })
     }
 
     /// Whether a link of this user, in this directory, may be followed: with our privileges, he
@@ -97,4 +108,26 @@ fn is_unmapped(uid: u32) -> bool {
         })
     };
     uid == OVERFLOW && proc::read("/proc/self/uid_map").is_ok_and(|map| !is_mapped(&map))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_user_id_program_belongs_to_who_runs_it() {
+        const US: u32 = 77;
+        const DAEMON: u32 = 78;
+        const WORKER: u32 = 79;
+        let trusted = Trusted { us: US, daemon: DAEMON, our_group: US, daemon_group: DAEMON };
+        for lent in [[DAEMON, 0, 0, 0], [WORKER, 0, 0, 0], [DAEMON, DAEMON, 0, DAEMON]] {
+            assert!(trusted.is_lent(&lent), "{lent:?}");
+            assert!(!trusted.is_one_of_us(&lent), "{lent:?}");
+        }
+        // As they are made; after a change of user for good, and for a while; our own program.
+        for own in [[DAEMON; 4], [WORKER; 4], [0, DAEMON, 0, DAEMON], [US, 0, 0, 0], [0; 4]] {
+            assert!(!trusted.is_lent(&own), "{own:?}");
+        }
+        assert!(!trusted.is_lent(&[]), "it has ended");
+    }
 }
