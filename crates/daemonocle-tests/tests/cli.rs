@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use daemonocle_tests::{Sandbox, Terminal, is_root};
+use daemonocle_tests::{Sandbox, Terminal, is_root, skip, skip_unless_there_is};
 
 #[test]
 fn help_is_on_standard_output_and_no_failure() {
@@ -181,6 +181,27 @@ fn no_color_is_honoured() {
         assert_eq!(terminal.screen(), "Starting example ... OK\nended\n", "{name}");
         terminal.finish();
     }
+}
+
+/// Others may be writing to the same place.
+#[test]
+fn a_message_is_written_at_once() {
+    let name = "a_message_is_written_at_once";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let trace = sandbox.path("trace");
+    let wrapper = ["strace", "-s", "999", "-e", "trace=write", "-o", trace.to_str().unwrap()];
+    let output = fixture.run(&["stop"]).under(&wrapper).finish();
+    if output.stderr.contains("strace: ") {
+        return skip(name, "strace cannot trace");
+    }
+    output.expect(0, "", "WARNING: example is not running\n");
+    let calls = sandbox.read("trace");
+    let calls: Vec<&str> = calls.lines().filter(|line| line.starts_with("write(2,")).collect();
+    assert_eq!(calls.len(), 1, "{calls:?}");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::time::Duration;
 
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
 use crate::action::{Details, Event, Field, Status, Value, Verb};
@@ -82,7 +84,8 @@ impl Teller {
                 true => self.beginning(verb),
                 false => String::new(),
             };
-            let _ = out(&format!("{again} {style}{word}{style:#}\n"));
+            let word = paint(&std::io::stdout(), word, style);
+            let _ = out(&format!("{again} {word}\n"));
         }
     }
 }
@@ -96,10 +99,18 @@ fn one_line(name: &str) -> String {
     name.chars().map(show).collect()
 }
 
+/// A text in colour, where the stream is one to show it.
+fn paint(stream: &impl RawStream, text: &str, style: Style) -> String {
+    match AutoStream::choice(stream) {
+        ColorChoice::Never => text.to_owned(),
+        _ => format!("{style}{text}{style:#}"),
+    }
+}
+
 /// Writes to standard output. What tells of an action goes on without; what is the whole answer
 /// (a status) does not.
 pub(super) fn out(text: &str) -> std::io::Result<()> {
-    let mut stdout = anstream::stdout().lock();
+    let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
 }
@@ -110,8 +121,10 @@ pub(super) fn unwritten(error: &std::io::Error) {
 }
 
 fn err(label: &str, text: &str, style: Style) {
-    let mut stderr = anstream::stderr().lock();
-    let _ = stderr.write_all(format!("{style}{label}: {text}{style:#}\n").as_bytes());
+    let stderr = std::io::stderr();
+    let message = paint(&stderr, &format!("{label}: {}", text), style);
+    // In one piece: others may be writing to the same place.
+    let _ = stderr.lock().write_all(format!("{message}\n").as_bytes());
 }
 
 /// That there is no status, as a line to read.
