@@ -183,6 +183,25 @@ fn no_color_is_honoured() {
     }
 }
 
+/// The worker may have become somebody else, and the terminal is that of root.
+#[test]
+fn a_terminal_is_given_nothing_to_obey() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("end-escapes");
+    let run = fixture.run(&["start"]).env("NO_COLOR", "1");
+    let mut terminal = Terminal::of(run.through("\"$@\"; echo ended"));
+    terminal.shows("ended\n");
+    terminal.finish();
+    let error = "ERROR: Child exited immediately with exit code 1: text\\u{1b}[31m\\u{d}\\u{0}\tred\nline\n";
+    let shown = terminal.screen();
+    let told = format!("\\u{{1b}}[2Jworker\t\\u{{9b}}31m\\u{{d}}\n{error}ended\n");
+    assert!(shown.ends_with(&told), "{shown:?}");
+    assert!(!shown.contains(['\x1b', '\r', '\u{9b}']), "{shown:?}");
+    // In a pipe what the worker has written stays as it is.
+    let text = format!("\x1b[2Jworker\t\u{9b}31m\r\n{error}");
+    fixture.start().expect(1, "Starting example ... FAILED\n", &text);
+}
+
 /// Others may be writing to the same place.
 #[test]
 fn a_message_is_written_at_once() {

@@ -109,7 +109,8 @@ impl Error {
 
     /// What the daemon wrote to its standard error before its start failed, as it wrote it: at
     /// most the last 64 KiB, after a line that says so where there was more, and nothing where the
-    /// definition names a file for it.
+    /// definition names a file for it. Like the worker's own words in the message, it may hold control
+    /// characters, which the command line does not show to a terminal as they are.
     #[must_use]
     pub fn worker_output(&self) -> &[u8] {
         &self.0.output

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anstream::stream::RawStream;
@@ -67,14 +67,7 @@ impl Teller {
     /// How the action failed.
     pub(super) fn error(&mut self, error: &Error) {
         self.close("FAILED", RED);
-        let output = error.worker_output();
-        if !output.is_empty() {
-            let mut stderr = std::io::stderr().lock();
-            let _ = stderr.write_all(output);
-            if output.last() != Some(&b'\n') {
-                let _ = stderr.write_all(b"\n");
-            }
-        }
+        repeat(error.worker_output());
         err("ERROR", &error.to_string(), RED);
     }
 
@@ -90,6 +83,19 @@ impl Teller {
     }
 }
 
+/// Passes on what the worker has written to standard error: byte for byte, but to a terminal as
+/// [`harmless`] text.
+fn repeat(output: &[u8]) {
+    let mut output = output.to_vec();
+    if std::io::stderr().is_terminal() {
+        output = harmless(&String::from_utf8_lossy(&output)).into_bytes();
+    }
+    if !output.is_empty() && output.last() != Some(&b'\n') {
+        output.push(b'\n');
+    }
+    let _ = std::io::stderr().lock().write_all(&output);
+}
+
 /// A name that has not been checked yet, without what could move a terminal's cursor.
 fn one_line(name: &str) -> String {
     let show = |c: char| match c.is_control() {
@@ -97,6 +103,18 @@ fn one_line(name: &str) -> String {
         false => c.to_string(),
     };
     name.chars().map(show).collect()
+}
+
+/// A text without what a terminal would obey: control characters, those of C1 too, are shown by their
+/// numbers, as `\u{1b}`. A worker that has given up its privileges may be anybody's by the time it
+/// says something to root.
+fn harmless(text: &str) -> String {
+    let show = |c: char| match c {
+        '\n' | '\t' => c.to_string(),
+        _ if c.is_control() => c.escape_unicode().to_string(),
+        _ => c.to_string(),
+    };
+    text.chars().map(show).collect()
 }
 
 /// A text in colour, where the stream is one to show it.
@@ -122,7 +140,7 @@ pub(super) fn unwritten(error: &std::io::Error) {
 
 fn err(label: &str, text: &str, style: Style) {
     let stderr = std::io::stderr();
-    let message = paint(&stderr, &format!("{label}: {}", text), style);
+    let message = paint(&stderr, &format!("{label}: {}", harmless(text)), style);
     // In one piece: others may be writing to the same place.
     let _ = stderr.lock().write_all(format!("{message}\n").as_bytes());
 }
@@ -184,6 +202,16 @@ fn elapsed(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_left_for_a_terminal_to_obey() {
+        assert_eq!(
+            harmless("a\x1b[31mr\u{9b}2J\r\0\x7f"),
+            "a\\u{1b}[31mr\\u{9b}2J\\u{d}\\u{0}\\u{7f}"
+        );
+        let text = "two\n\tlines, \u{e9}\u{4e2d} \\ \"\n";
+        assert_eq!(harmless(text), text);
+    }
 
     #[test]
     fn times_are_told_as_the_original_tells_them() {
