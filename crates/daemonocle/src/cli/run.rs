@@ -197,7 +197,12 @@ impl Daemon {
             .subcommand_required(true)
             .arg_required_else_help(true);
         if let Some(about) = &self.settings().about {
-            command = command.about(about.clone());
+            let about = about.trim();
+            let first = about.split_once("\n\n").map(|(first, _)| first.to_owned());
+            command = match first {
+                Some(first) => command.about(first).long_about(about.to_owned()),
+                None => command.about(about.to_owned()),
+            };
         }
         let mut command = self.commands::<O>(command);
         let matches = command.try_get_matches_from_mut(std::env::args_os());

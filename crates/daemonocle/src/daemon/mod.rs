@@ -77,7 +77,8 @@ impl Daemon {
         }
     }
 
-    /// What the daemon does, for the head of the help text. Default: nothing is said.
+    /// What the daemon does, for the head of the help text: the first paragraph for `-h`, and all of it
+    /// for `--help`. Default: nothing is said.
     ///
     /// ```no_run
     /// # use daemonocle::Daemon;
@@ -351,13 +352,13 @@ impl Daemon {
     ///
     /// ```
     /// use daemonocle::{Daemon, Signal};
-    /// let daemon = Daemon::new("example").end_on(&[Signal::INT, Signal::QUIT, Signal::TERM]);
+    /// let daemon = Daemon::new("example").end_on([Signal::INT, Signal::QUIT, Signal::TERM]);
     /// # daemon.check()?;
     /// # Ok::<(), daemonocle::Error>(())
     /// ```
     #[must_use]
-    pub fn end_on(mut self, signals: &[Signal]) -> Self {
-        self.settings.end_on = signals.to_vec();
+    pub fn end_on(mut self, signals: impl AsRef<[Signal]>) -> Self {
+        self.settings.end_on = signals.as_ref().to_vec();
         self
     }
 
