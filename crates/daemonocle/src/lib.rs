@@ -24,6 +24,7 @@
 //! # Features
 //!
 //! - `cli` (on by default): the command line, by clap.
+//! - `macros` (on by default): the attribute `main`, which makes a daemon of the function `main`.
 //! - `serde`: [`Status`], [`Details`], [`Value`] and [`Field`] implement `serde::Serialize`.
 //! - `tokio`: asynchronous workers, `Daemon::run_async` and its like.
 //!
@@ -62,6 +63,109 @@ pub use shutdown::{End, Shutdown};
 pub use sys::process::Pid;
 pub use sys::signal::Signal;
 pub use worker::Exec;
+
+/// Makes the function `main` the worker of a daemon, and a program with its command line of it.
+///
+/// ```no_run
+/// use daemonocle::{Context, Result};
+///
+/// /// Waits until it is asked to end.
+/// #[daemonocle::main(pid_file = "/run/example.pid", umask = 0o027, close_open_files)]
+/// fn main(ctx: &Context) -> Result {
+///     ctx.ready();
+///     ctx.shutdown().wait();
+///     Ok(())
+/// }
+/// ```
+///
+/// That is the same as the following, and so is what it costs:
+///
+/// ```no_run
+/// use daemonocle::{Context, Daemon, Result};
+///
+/// fn main() -> std::process::ExitCode {
+///     Daemon::default()
+///         .about("Waits until it is asked to end.")
+///         .pid_file("/run/example.pid")
+///         .umask(0o027)
+///         .close_open_files()
+///         .run(worker)
+/// }
+///
+/// fn worker(ctx: &Context) -> Result {
+///     ctx.ready();
+///     ctx.shutdown().wait();
+///     Ok(())
+/// }
+/// ```
+///
+/// # Arguments
+///
+/// - Every setting of [`Daemon`], by the name of its method: `setting = value`, with any expression for
+///   the value, or `setting` alone if the method takes no value (`close_open_files`,
+///   `allow_core_dumps`, `reload_on_hup`). They are evaluated each time the program runs, whatever its command, and not
+///   in the worker.
+/// - `action(name, about, function)` and `action_with(name, function)`, as often as one likes: see
+///   [`Daemon::action`] and [`Daemon::action_with`].
+/// - `name = value`: the name for [`Daemon::new`]. Default: the name of the program's file, as of
+///   `Daemon::default()`.
+/// - `crate = path`: where this library is, for who has renamed or re-exported it. Default:
+///   `::daemonocle`.
+///
+/// # The function
+///
+/// Its documentation is the help text, as it is written, unless [`about`](Daemon::about) is set: the
+/// first paragraph for `-h`, and all of it for `--help`.
+///
+/// Its first parameter, which may be missing, is the [`Context`]: `&Context` for a `fn`, and for an
+/// `async fn` `Context` itself. The second one, which may be missing too, are the worker's options, any
+/// `clap::Args`, as for [`Daemon::run_with`].
+///
+/// It returns nothing, `!`, a [`Result`](crate::Result), or any other `Result<(), E>` whose error can
+/// become one of a `Result`: `std::io::Error`, [`Exit`], `String` and all types with
+/// `std::error::Error + Send + Sync`.
+///
+/// Attributes below this one are for the worker, such as one that traces a call; documentation,
+/// conditions and lints are for all of it.
+///
+/// An `async fn` needs the feature `tokio`, and no attribute of tokio's: the runtime is made in the
+/// daemon, after the forks.
+///
+#[cfg_attr(feature = "tokio", doc = "```no_run")]
+#[cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+/// use daemonocle::{Context, Result, Signal};
+/// use std::time::Duration;
+///
+/// #[derive(clap::Args)]
+/// struct Options {
+///     /// Where to listen.
+///     #[arg(long, default_value_t = 7777)]
+///     port: u16,
+/// }
+///
+/// /// Greets whoever connects.
+/// #[daemonocle::main(
+///     name = "example",
+///     pid_file = std::env::temp_dir().join("example.pid"),
+///     ready_timeout = Duration::from_secs(5),
+///     end_on = [Signal::INT, Signal::TERM],
+///     on_shutdown = |end| eprintln!("{end}"),
+/// )]
+/// async fn main(ctx: Context, options: Options) -> Result {
+///     let listener = tokio::net::TcpListener::bind(("127.0.0.1", options.port)).await?;
+///     ctx.ready();
+///     loop {
+///         let (client, _) = listener.accept().await?;
+///         client.try_write(b"Hello!\n")?;
+///     }
+/// }
+/// ```
+///
+/// # Errors
+///
+/// What is wrong with an argument or with the function is said by the compiler where it is written.
+#[cfg(feature = "macros")]
+pub use daemonocle_macros::main;
 
 /// Compiles the README's examples; all features together have everything they use.
 #[cfg(all(doctest, feature = "cli", feature = "tokio"))]

@@ -1,0 +1,4 @@
+//! The library by a text, as some other attributes have it.
+
+#[daemonocle::main(crate = "daemonocle")]
+fn main() {}

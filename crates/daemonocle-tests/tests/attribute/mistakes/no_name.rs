@@ -1,0 +1,4 @@
+//! A value without a name.
+
+#[daemonocle::main("/run/example.pid")]
+fn main() {}

@@ -1,0 +1,9 @@
+//! On a struct.
+
+/// Not a worker.
+#[daemonocle::main]
+pub struct Daemon {
+    name: String,
+}
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! A method that is none.
+
+#[daemonocle::main]
+fn main(self) {}
