@@ -87,7 +87,7 @@ fn a_file_of_the_workers_is_left_alone() {
     let sandbox = Sandbox::new();
     let fifo = sandbox.make_fifo("fifo");
     // To the library this would say that SIGTERM has come from the kernel.
-    let precious = [15_i32.to_ne_bytes(), (-1_i32).to_ne_bytes()].concat();
+    let precious = [15_i32.to_ne_bytes(), (-1_i32).to_ne_bytes(), [0; 4], [0; 4]].concat();
     let data = sandbox.write("data", &precious);
     let fixture = sandbox.fixture("replace-all").set("trigger", &fifo).set("open", &data);
     let pid = fixture.started();

@@ -183,7 +183,7 @@ impl Supervisor<'_> {
     }
 
     fn on_signal(&mut self, signals: &Queue, events: Events<'_>) -> Result<(), Error> {
-        let Ok(Arrival { signal, sender }) = signals.next() else {
+        let Ok(Arrival { signal, sender, .. }) = signals.next() else {
             return Ok(());
         };
         if signal == Signal::CHLD {

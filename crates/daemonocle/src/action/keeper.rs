@@ -92,7 +92,7 @@ impl Kept {
     /// terminal it gets itself; what anybody else sends to the keeper (a system that shuts down, say,
     /// and sends the same to all) means nothing.
     pub(super) fn take(&self, arrival: Arrival, pid_file: Option<&PidFile>) -> bool {
-        let Arrival { signal, sender } = arrival;
+        let Arrival { signal, sender, .. } = arrival;
         self.with(|state| {
             let Some(program) = state.program else {
                 return false;

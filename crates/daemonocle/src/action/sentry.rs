@@ -122,7 +122,7 @@ impl Sentry {
                 match self.signals.next() {
                     // Without a terminal, the kernel sends HUP only when the guardian leaves while
                     // somebody of the daemon's group is stopped (setpgid(2)). Nobody meant it.
-                    Ok(Arrival { signal: Signal::HUP, sender: Sender::Kernel })
+                    Ok(Arrival { signal: Signal::HUP, sender: Sender::Kernel, .. })
                         if !self.foreground => {}
                     Ok(arrival) => self.on_signal(arrival),
                     Err(_) => self.give_up(),
@@ -181,7 +181,7 @@ impl Sentry {
             return;
         }
         // That the terminal has hung up is something else.
-        if let (Some((reloader, rerun)), Arrival { signal: Signal::HUP, sender }) =
+        if let (Some((reloader, rerun)), Arrival { signal: Signal::HUP, sender, .. }) =
             (&self.on_hup, arrival)
             && sender != Sender::Kernel
         {

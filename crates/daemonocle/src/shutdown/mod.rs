@@ -19,7 +19,7 @@ use std::thread::{self, JoinHandle, ThreadId};
 use crate::error::Result;
 use crate::sys::fd::Flag;
 use crate::sys::process::{Pid, exit_now, flush_streams};
-use crate::sys::signal::arrival::{Arrival, Sender};
+use crate::sys::signal::arrival::{Arrival, Moment, Sender};
 use crate::sys::signal::{Signal, die_by};
 use crate::sys::thread::spawn;
 
@@ -44,8 +44,8 @@ pub(crate) struct Lifecycle {
     finishing: AtomicBool,
     /// Whether a signal has made a thread for it, which may not have got there yet.
     dispatched: AtomicBool,
-    /// Whether the shutdown hook has begun.
-    hooking: AtomicBool,
+    /// When the shutdown hook has begun, if it has.
+    hooked: OnceLock<Moment>,
     /// The thread that has begun to finish.
     finisher: OnceLock<ThreadId>,
     hook: Mutex<Option<Hook>>,
@@ -75,7 +75,7 @@ impl Lifecycle {
             taken: AtomicBool::new(false),
             finishing: AtomicBool::new(false),
             dispatched: AtomicBool::new(false),
-            hooking: AtomicBool::new(false),
+            hooked: OnceLock::new(),
             finisher: OnceLock::new(),
             hook: Mutex::new(hook),
             mark_ending,
@@ -166,8 +166,8 @@ impl Lifecycle {
             // and is no second thought.
         } else if !is_ending {
             self.dispatch(arrival.signal);
-        } else if self.hooking.load(Ordering::SeqCst) {
-            // Not before the hook has begun: two signals in a row must not make it none.
+        } else if self.hooked.get().is_some_and(|began| arrival.at > *began) {
+            // Not one that came before the hook had begun: two signals in a row must not make it none.
             self.leave(&End::of_signal(arrival.signal));
         }
     }
@@ -223,7 +223,7 @@ impl Lifecycle {
         (self.mark_ending)();
         (self.tell)(end);
         let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.hooking.store(true, Ordering::SeqCst);
+        let _ = self.hooked.set(Moment::now());
         if let Some(hook) = hook {
             // A panic in the hook has been printed by now; the first reason stands.
             let _ = catch_unwind(AssertUnwindSafe(|| hook(end)));

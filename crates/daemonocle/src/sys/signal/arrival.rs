@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::process as rx;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::{Signal, die_by, set_of};
 use crate::sys::fd::Guarded;
@@ -18,6 +19,21 @@ use crate::sys::{check, retry};
 pub(crate) struct Arrival {
     pub(crate) signal: Signal,
     pub(crate) sender: Sender,
+    /// When it came, whenever it is heard of.
+    pub(crate) at: Moment,
+}
+
+/// A moment, in nanoseconds of `CLOCK_MONOTONIC` (clock_gettime(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    /// May be called by a signal handler.
+    pub(crate) fn now() -> Self {
+        let now = clock_gettime(ClockId::Monotonic);
+        // Both are positive, and there are 584 years of nanoseconds.
+        Self(now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned())
+    }
 }
 
 /// Who sent a signal.
@@ -90,7 +106,7 @@ impl Signals {
         let owner = Pid::current();
         for &signal in signals {
             let write = Arc::clone(&write);
-            // SAFETY: the handler calls getpid(2), fstat(2), write(2) and, in a process that it
+            // SAFETY: the handler calls getpid(2), clock_gettime(2), fstat(2), write(2) and, in a process that it
             // ends, sigaction(2), pthread_sigmask(3) and raise(3), all async-signal-safe
             // (signal-safety(7)); it allocates nothing, takes no lock, and the first three, by
             // rustix, leave `errno` alone.
@@ -124,20 +140,21 @@ impl AsFd for Signals {
     }
 }
 
-const RECORD: usize = 8;
+const RECORD: usize = 16;
 
 /// What stands in a record where there is no PID.
 const KERNEL: i32 = -1;
 const POLITE: i32 = -2;
 
 fn decode(record: [u8; RECORD]) -> Option<Arrival> {
-    let [a, b, c, d, e, f, g, h] = record;
+    let [a, b, c, d, e, f, g, h, at @ ..] = record;
     let sender = match i32::from_ne_bytes([e, f, g, h]) {
         KERNEL => Sender::Kernel,
         POLITE => Sender::Polite,
         pid => Sender::Process(Pid::new(pid)),
     };
-    Some(Arrival { signal: Signal::new(i32::from_ne_bytes([a, b, c, d]))?, sender })
+    let signal = Signal::new(i32::from_ne_bytes([a, b, c, d]))?;
+    Some(Arrival { signal, sender, at: Moment(u64::from_ne_bytes(at)) })
 }
 
 /// Runs inside the signal handler.
@@ -164,7 +181,8 @@ fn handle(pipe: &Guarded, owner: Pid, signal: Signal, info: &libc::siginfo_t) {
     let sender = if is_polite { POLITE } else { sender };
     let mut record = [0; RECORD];
     record[..4].copy_from_slice(&signal.number().to_ne_bytes());
-    record[4..].copy_from_slice(&sender.to_ne_bytes());
+    record[4..8].copy_from_slice(&sender.to_ne_bytes());
+    record[8..].copy_from_slice(&Moment::now().0.to_ne_bytes());
     // EAGAIN: see `register`. EINTR cannot be: a write to a pipe that does not block is atomic.
     let _ = rustix::io::write(pipe, &record);
 }
@@ -200,7 +218,7 @@ impl Queue {
                 } else {
                     Sender::Kernel
                 };
-                Ok(Arrival { signal, sender })
+                Ok(Arrival { signal, sender, at: Moment::now() })
             }
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
@@ -226,9 +244,11 @@ mod tests {
     fn records_survive_the_pipe() {
         let mut record = [0; RECORD];
         record[..4].copy_from_slice(&15_i32.to_ne_bytes());
-        record[4..].copy_from_slice(&77_i32.to_ne_bytes());
-        let arrival = decode(record).map(|a| (a.signal, a.sender));
-        assert_eq!(arrival, Some((Signal::TERM, Sender::Process(Pid::new(77)))));
+        record[4..8].copy_from_slice(&77_i32.to_ne_bytes());
+        let now = Moment::now();
+        record[8..].copy_from_slice(&now.0.to_ne_bytes());
+        let arrival = decode(record).map(|a| (a.signal, a.sender, a.at));
+        assert_eq!(arrival, Some((Signal::TERM, Sender::Process(Pid::new(77)), now)));
         assert!(decode([0; RECORD]).is_none());
     }
 }
