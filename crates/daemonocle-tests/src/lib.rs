@@ -22,7 +22,7 @@ mod trace;
 mod wait;
 
 pub use fixture::{Fixture, program};
-pub use lock::{ALL, CLAIM, LIFE, Lock, STARTUP, STAYING, places};
+pub use lock::{ALL, CLAIM, LIFE, Lock, PROGRAMS, STARTUP, STAYING, places};
 pub use machine::Machine;
 pub use privilege::{is_root, skip, skip_unless_root, skip_unless_there_is};
 pub use process::{Pid, Stat, descriptors, is_alive, limit, stat, status_field};

@@ -15,6 +15,8 @@ pub const CLAIM: i64 = STARTUP + 1;
 pub const LIFE: i64 = STARTUP + 2;
 /// The byte that it holds until it begins to end.
 pub const STAYING: i64 = STARTUP + 3;
+/// Where the bytes begin by which a keeper names its program.
+pub const PROGRAMS: i64 = 1 << 32;
 /// All bytes of a file.
 pub const ALL: Range<i64> = 0..0;
 

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use daemonocle_tests::{
-    Calls, Fixture, Pid, Sandbox, Terminal, descriptors, eventually, is_alive, skip_unless_root,
-    stat, status_field,
+    Calls, Fixture, Pid, Sandbox, Stranger, Terminal, descriptors, eventually, is_alive, program,
+    skip_unless_root, stat, status_field,
 };
 use rustix::process::Signal;
 
@@ -338,6 +338,28 @@ fn the_pid_file_is_edited_deleted_or_moved() {
         assert!(!is_alive(program));
         sandbox.expect_nobody();
     }
+}
+
+/// Somebody whom everybody must take for the daemon says that he keeps a process of somebody else's.
+#[test]
+fn a_keeper_has_a_say_about_its_children_only() {
+    let sandbox = Sandbox::new();
+    let fixture = sleeping(&sandbox);
+    let mut stranger = Stranger::new();
+    let (pose, path) = (program("pose"), sandbox.write("example.pid", "1\n"));
+    let words = [pose.to_str().unwrap(), path.to_str().unwrap(), path.to_str().unwrap()];
+    let run = fixture.watch(&[&words[..], &["sleep", "3600"]].concat());
+    let poser = run.env("POSE_KEEPS", stranger.pid().to_string()).spawn();
+    let pid = poser.pid();
+    let comm = format!("/proc/{pid}/comm");
+    eventually("it has the locks", || fs::read(&comm).is_ok_and(|name| name == b"sleep\n"));
+    let status = fixture.status();
+    assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+    let output = fixture.run(&["stop", "--force", "--timeout", "0"]).finish();
+    assert_eq!(output.code(), Some(0), "{output:?}");
+    assert!(!is_alive(pid));
+    assert!(stranger.is_unharmed());
+    drop(poser);
 }
 
 #[test]

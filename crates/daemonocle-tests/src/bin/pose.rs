@@ -7,12 +7,16 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use daemonocle_tests::{LIFE, Lock, STAYING, places};
+use daemonocle_tests::{LIFE, Lock, PROGRAMS, STAYING, places};
 
 fn main() {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     let file = File::options().read(true).write(true).open(&words[0]).unwrap();
-    for byte in [&[LIFE, STAYING][..], &places(words[1].as_ref())].concat() {
+    // As the keeper of a program with this PID, perhaps.
+    let program =
+        std::env::var("POSE_KEEPS").ok().map(|pid| PROGRAMS + pid.parse::<i64>().unwrap());
+    let bytes = [&[LIFE, STAYING][..], &places(words[1].as_ref())].concat();
+    for byte in bytes.into_iter().chain(program) {
         Lock::Own.take(&file, byte..byte + 1);
     }
     // SAFETY: the descriptor is open; its copy is not closed on exec.

@@ -129,7 +129,7 @@ fn examine(
             // A daemon at its end empties the file before it removes it.
             let is_ending = file.is_empty || running.is_dying();
             let look = || Ok(open_files(pid, Some(file.inode))?.into_iter().next());
-            let program = program::find_by(look).ok().flatten();
+            let program = program::find_by(pid, look).ok().flatten();
             Some(Running { is_ending, program, ..running })
         }
         Err(error) => {

@@ -8,6 +8,7 @@ use std::io;
 use std::ops::RangeInclusive;
 
 use crate::sys::lock::{self, Byte, Holder};
+use crate::sys::proc;
 use crate::sys::proc::files::OpenFile;
 use crate::sys::process::{Pid, PidFd};
 
@@ -36,7 +37,7 @@ fn named_by(Byte(byte): Byte) -> Option<Pid> {
 
 /// The program that the process `keeper` keeps, if it keeps one.
 pub(super) fn find(file: &File, keeper: Pid) -> io::Result<Option<Program>> {
-    open(|| match lock::holder_among(file, ALL)? {
+    open(keeper, || match lock::holder_among(file, ALL)? {
         Some((Holder::Process(holder), byte)) if holder == keeper => Ok(named_by(byte)),
         _ => Ok(None),
     })
@@ -44,17 +45,27 @@ pub(super) fn find(file: &File, keeper: Pid) -> io::Result<Option<Program>> {
 
 /// As [`find`], for a PID file that is only open in its keeper.
 pub(super) fn find_by(
+    keeper: Pid,
     look: impl Fn() -> io::Result<Option<OpenFile>>,
 ) -> io::Result<Option<Program>> {
-    open(|| Ok(look()?.and_then(|file| file.locked_among(&ALL)).and_then(named_by)))
+    open(keeper, || Ok(look()?.and_then(|file| file.locked_among(&ALL)).and_then(named_by)))
 }
 
 /// The keeper lets go of the byte before it buries the program, so that the number is the program's
-/// for as long as the lock is there: if it is before and after the pidfd was opened, that means it.
-fn open(named: impl Fn() -> io::Result<Option<Pid>>) -> io::Result<Option<Program>> {
+/// for as long as the lock is there: if it is before and after the pidfd was opened, that means it. And
+/// whatever a keeper says, it has a say about its own children only.
+fn open(keeper: Pid, named: impl Fn() -> io::Result<Option<Pid>>) -> io::Result<Option<Program>> {
     let Some(pid) = named()? else {
         return Ok(None);
     };
     let handle = PidFd::open(pid);
-    Ok((named()? == Some(pid)).then_some(Program { pid, handle }))
+    if named()? != Some(pid) {
+        return Ok(None);
+    }
+    match proc::stat(pid) {
+        Ok(Some(stat)) if stat.parent == keeper.get() => Ok(Some(Program { pid, handle })),
+        Ok(_) => Ok(None),
+        // Nobody can tell, and nobody is signalled.
+        Err(error) => Ok(Some(Program { pid, handle: Err(error) })),
+    }
 }
