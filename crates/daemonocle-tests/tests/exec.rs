@@ -147,7 +147,9 @@ fn a_program_that_cannot_be_run() {
             "ERROR: Child exited immediately with exit code {code}: \
              cannot run program \"{program}\": {why}\n"
         );
-        fixture.start().expect(code, FAILED, &text);
+        // Where every directory may be entered.
+        let start = fixture.run(&["start"]).env("PATH", "/usr/bin:/bin");
+        start.finish().expect(code, FAILED, &text);
         assert!(!fixture.pid_file().exists());
         sandbox.expect_nobody();
     }
@@ -262,14 +264,26 @@ fn signals_go_to_the_program() {
 #[test]
 fn one_that_does_not_want_to_end() {
     let sandbox = Sandbox::new();
-    let fixture = exec(&sandbox, &["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]);
+    let fixture = exec(
+        &sandbox,
+        &[
+            "sh",
+            "-c",
+            &format!(
+                "trap 'echo TERM >> {log}' TERM; while :; do sleep 0.1; done",
+                log = sandbox.path("log").display()
+            ),
+        ],
+    );
     let (program, _) = start(&fixture);
     let late = format!("ERROR: Timed out while waiting for process (PID {program}) to terminate\n");
     let stop =
         |more: &[&str]| fixture.run(&[&["stop", "--timeout", "0.2"], more].concat()).finish();
-    stop(&[]).expect(1, "Stopping example ... FAILED\n", &late);
+    for _ in 0..3 {
+        stop(&[]).expect(1, "Stopping example ... FAILED\n", &late);
+    }
     assert!(is_alive(program));
-    // It is asked to end, and so is what the next start is about.
+    assert_eq!(sandbox.read("log"), "TERM\n", "however often, it asks once");
     let killed = "Stopping example ... FAILED\nKilling example ... OK\n";
     stop(&["--force"]).expect(0, killed, &late);
     assert!(!is_alive(program));

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use daemonocle_tests::{Fixture, Pid, Sandbox, eventually, is_alive, skip_unless_root, stat};
+use daemonocle_tests::{
+    Fixture, Pid, Sandbox, eventually, is_alive, skip_unless_root, stat, status_field,
+};
 use rustix::process::Signal;
 
 const OK: &str = "Starting example ... OK\n";
@@ -341,6 +343,48 @@ fn a_successor_that_is_killed() {
         });
         expect_running(&fixture, old);
     }
+}
+
+/// A start is over, and its daemon has the PID file, before that one has a successor.
+#[test]
+fn at_once() {
+    for arguments in [&["start"][..], &["start", "--debug"]] {
+        let sandbox = Sandbox::new();
+        let fixture = reloading(&sandbox, "reloads");
+        sandbox.write("plan", "early");
+        let start = fixture.run(arguments).spawn();
+        start.says(OK);
+        eventually("the fourth one is here", || sandbox.read("out").contains("is here"));
+        let pid = fixture.settled();
+        assert_eq!(sandbox.read("out").lines().count(), 5);
+        assert_eq!(sandbox.read("out").lines().last(), Some(&*format!("{pid} is here")));
+        assert_eq!(fixture.hook_log(), RELOADED.repeat(3));
+        fixture.stop().expect(0, STOPPED, "");
+        start.finish();
+        sandbox.expect_nobody();
+    }
+}
+
+/// One that is started anew is not what the other one has become.
+#[test]
+fn a_stop_does_not_mean_the_next_one() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox, "reloads");
+    let first = fixture.started();
+    let new = reload(&fixture, first);
+    sandbox.signal(new, Signal::STOP);
+    let stop = fixture.run(&["stop"]).spawn();
+    eventually("it has been asked", || {
+        u64::from_str_radix(&status_field(new, "ShdPnd"), 16).is_ok_and(|pending| pending != 0)
+    });
+    let start = fixture.run(&["start", "--debug"]).spawn();
+    sandbox.signal(new, Signal::CONT);
+    stop.finish().expect(0, STOPPED, "");
+    start.says(OK);
+    let next = fixture.settled();
+    assert!(is_alive(next) && next != new);
+    fixture.stop().expect(0, STOPPED, "");
+    start.finish();
 }
 
 #[test]

@@ -72,7 +72,8 @@ impl Context {
     }
 
     /// Lets a new process of the same program, with the same arguments and from the same directory, take
-    /// over; whatever is at the program's path by now. It gets the PID file without a gap, the streams, and
+    /// over; whatever is by now at the path that the program had, its links resolved. Waits until this
+    /// process has been accepted by the command `start`. It gets the PID file without a gap, the streams, and
     /// everything else that is set up already; the start hook does not run again.
     ///
     /// This process goes on until the new one works, by the same rule as for a start: it has called

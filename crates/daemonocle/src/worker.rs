@@ -27,8 +27,8 @@ pub(crate) enum Worker {
 /// holds the PID file's locks, waits for the end of the program, runs the shutdown hook and removes the
 /// file. Should somebody kill the keeper, the kernel kills the program (`PR_SET_PDEATHSIG`, prctl(2)).
 ///
-/// A name without a slash is looked for in `PATH` as execvp(3) does, in the daemon's environment and
-/// inside its chroot directory; a relative path with a slash is taken from the working directory of
+/// A name without a slash is looked for in `PATH` as execvp(3) does, in the environment that the program
+/// gets and inside the chroot directory; a relative path with a slash is taken from the working directory of
 /// whoever starts the daemon, or in a chroot from its root.
 ///
 /// ```no_run

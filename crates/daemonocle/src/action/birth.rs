@@ -4,8 +4,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use crate::config::Config;
 use crate::context::Context;
@@ -263,9 +263,10 @@ fn begin(
         parent: forwarder,
         origin,
         is_busy: AtomicBool::new(false),
+        successor: OnceLock::new(),
     });
     let end_on = config.settings().end_on.clone();
-    let on_hup = config.settings().on_hup().map(|rerun| (Arc::clone(&reloader), rerun));
+    let on_hup = config.settings().on_hup();
     let mut handled = end_on.clone();
     let mut also = |more: &[Signal]| {
         handled.extend(more.iter().filter(|signal| !end_on.contains(signal)));
@@ -286,6 +287,7 @@ fn begin(
         is_successor,
         to_parent,
         kept,
+        reloader: Arc::clone(&reloader),
         on_hup,
         end_on,
     };

@@ -203,7 +203,8 @@ impl Supervisor<'_> {
         if FORWARDED.contains(&signal) {
             events(Event::Forwarding(signal));
         }
-        process::kill_child(self.watch.successor.unwrap_or(self.daemon), signal);
+        // One that has a successor passes it on, until that is our own child.
+        process::kill_child(self.daemon, signal);
         if signal == Signal::TSTP {
             stop_self();
         }

@@ -109,6 +109,8 @@ impl Kept {
                         _ => kill_child(program, signal),
                     }
                 }
+                // Repeated, it asks for no more than before.
+                (Sender::Polite, _) if state.asked.is_some() => {}
                 (Sender::Polite, _) => {
                     if let Some(pid_file) = pid_file {
                         pid_file.begin_end();

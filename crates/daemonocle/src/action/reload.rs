@@ -6,11 +6,11 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::config::Config;
@@ -20,10 +20,11 @@ use crate::pid_file::PidFile;
 use crate::shutdown::Lifecycle;
 use crate::startup::{Reply, Report, Starter, channel};
 use crate::sys::fd::deadline_in;
-use crate::sys::hooks::is_copy;
+use crate::sys::hooks::{also_close_in_forked_children, forget_in_forked_children, is_copy};
 use crate::sys::process::{self, Children, Pid, kill_child};
 use crate::sys::program::{Group, Rerun, Rerunner};
 use crate::sys::signal::Signal;
+use crate::sys::signal::arrival::{Arrival, Sender};
 use crate::sys::thread;
 
 use super::guardian::Order;
@@ -58,6 +59,8 @@ pub(super) struct Reloader {
     pub(super) parent: Option<Pid>,
     pub(super) origin: Origin,
     pub(super) is_busy: AtomicBool,
+    /// The process that has taken over.
+    pub(super) successor: OnceLock<Pid>,
 }
 
 impl Reloader {
@@ -74,6 +77,8 @@ impl Reloader {
         if self.is_busy.swap(true, Ordering::SeqCst) {
             return refused("another reload is under way");
         }
+        // Before that, the PID file and the channel to the parent are not ours to hand on.
+        self.link.wait_until_accepted();
         let result = match self.lifecycle.is_ending() {
             true => refused("the daemon is about to end"),
             false => self.succeed(rerun),
@@ -101,6 +106,20 @@ impl Reloader {
         }
     }
 
+    /// Gives a signal that our parent in the foreground has passed on to the successor, if there is one;
+    /// whether there is.
+    pub(super) fn pass_on(&self, Arrival { signal, sender, .. }: Arrival) -> bool {
+        match (self.successor.get(), sender) {
+            (Some(successor), Sender::Process(sender))
+                if sender.is_some() && sender == self.parent =>
+            {
+                end_child(*successor, signal);
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn succeed(&self, rerun: Rerunner) -> Result<(), Error> {
         let cannot = |what: &str, error| Error::system(format!("cannot reload: {what}"), error);
         if let Some(pid_file) = &self.pid_file {
@@ -109,9 +128,16 @@ impl Reloader {
         }
         let result = channel().map_err(|error| cannot("cannot make a channel", error)).and_then(
             |(starter, newborn)| {
-                let successor = self.spawn(newborn.as_fd(), rerun)?;
-                drop(newborn);
-                self.watch(starter, successor)
+                // Or a child that the worker forks meanwhile would keep it open, and the successor
+                // would not see our end.
+                let number = starter.as_fd().as_raw_fd();
+                also_close_in_forked_children(starter.as_fd());
+                let result = self.spawn(newborn.as_fd(), rerun).and_then(|successor| {
+                    drop(newborn);
+                    self.watch(starter, successor)
+                });
+                forget_in_forked_children(number);
+                result
             },
         );
         match result {
@@ -172,10 +198,10 @@ impl Reloader {
                 Order::Terminate => Signal::TERM,
                 Order::Kill => Signal::KILL,
             };
-            kill_child(successor, signal);
+            end_child(successor, signal);
             true
         });
-        kill_child(successor, Signal::KILL);
+        end_child(successor, Signal::KILL);
         let died: Option<ExitStatus> =
             process::wait(Children::One(successor)).ok().flatten().map(|(_, status)| status);
         Err(watch.explain(failure, died))
@@ -200,6 +226,7 @@ impl Reloader {
                 if let Some(pid_file) = pid_file {
                     pid_file.disown();
                 }
+                let _ = self.successor.set(successor);
                 if self.parent.is_some() {
                     self.link.tell(&Report::Successor(successor));
                 }
@@ -207,7 +234,7 @@ impl Reloader {
             }
             (Err(failure), Some(pid_file)) => {
                 // It must not be in the way of taking everything back.
-                kill_child(successor, Signal::KILL);
+                end_child(successor, Signal::KILL);
                 process::wait_for_death(successor);
                 match pid_file.take_back() {
                     Ok(()) => Err(failure),
@@ -219,5 +246,13 @@ impl Reloader {
             }
             (Err(failure), None) => Err(failure),
         }
+    }
+}
+
+/// Signals a successor that is still our child. The worker may have buried it, by waiting for just any
+/// child or by ignoring SIGCHLD, and then its number is nobody's or somebody else's.
+fn end_child(successor: Pid, signal: Signal) {
+    if !process::has_ended(successor) {
+        kill_child(successor, signal);
     }
 }

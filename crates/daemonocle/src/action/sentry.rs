@@ -23,7 +23,27 @@ use super::reload::Reloader;
 pub(super) struct Link {
     newborn: Mutex<Option<Arc<Newborn>>>,
     ready: AtomicBool,
-    go: (Mutex<bool>, Condvar),
+    go: Gate,
+    accepted: Gate,
+}
+
+/// Something that is waited for, and comes once.
+struct Gate(Mutex<bool>, Condvar);
+
+impl Gate {
+    const fn new() -> Self {
+        Self(Mutex::new(false), Condvar::new())
+    }
+
+    fn open(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let is_open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.1.wait_while(is_open, |is_open| !*is_open));
+    }
 }
 
 impl Link {
@@ -31,7 +51,8 @@ impl Link {
         Self {
             newborn: Mutex::new(Some(Arc::new(newborn))),
             ready: AtomicBool::new(false),
-            go: (Mutex::new(false), Condvar::new()),
+            go: Gate::new(),
+            accepted: Gate::new(),
         }
     }
 
@@ -55,15 +76,12 @@ impl Link {
 
     /// Waits until the worker may run: in the foreground, until the parent has said its words.
     pub(super) fn wait_for_go(&self) {
-        let (go, changed) = &self.go;
-        let go = go.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(changed.wait_while(go, |go| !*go));
+        self.go.wait();
     }
 
-    fn go(&self) {
-        let (go, changed) = &self.go;
-        *go.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        changed.notify_all();
+    /// Waits until whoever has made this daemon has accepted it.
+    pub(super) fn wait_until_accepted(&self) {
+        self.accepted.wait();
     }
 
     /// Goes on by another channel.
@@ -98,8 +116,9 @@ pub(super) struct Sentry {
     pub(super) to_parent: Option<Newborn>,
     /// Where the daemon is a program, and this process its keeper.
     pub(super) kept: Option<Arc<Kept>>,
+    pub(super) reloader: Arc<Reloader>,
     /// For HUP, where that asks for a reload.
-    pub(super) on_hup: Option<(Arc<Reloader>, Rerunner)>,
+    pub(super) on_hup: Option<Rerunner>,
     /// The signals that ask for the end.
     pub(super) end_on: Vec<Signal>,
 }
@@ -130,7 +149,7 @@ impl Sentry {
             }
             if talk && let Some(open) = &newborn {
                 match open.receive() {
-                    Ok(Some(Reply::Go)) => self.link.go(),
+                    Ok(Some(Reply::Go)) => self.link.go.open(),
                     Ok(Some(Reply::Accepted)) => {
                         if self.is_successor {
                             self.take_over();
@@ -146,6 +165,7 @@ impl Sentry {
                             newborn = None;
                             self.link.close();
                         }
+                        self.link.accepted.open();
                     }
                     Err(_) if !open.is_intact() => self.give_up(),
                     // The command `start` was killed, or gave up: there must be no daemon then.
@@ -175,17 +195,20 @@ impl Sentry {
     }
 
     fn on_signal(&self, arrival: Arrival) {
+        // A parent in the foreground who has not heard yet that there is another one.
+        if self.reloader.pass_on(arrival) {
+            return;
+        }
         if let Some(kept) = &self.kept
             && kept.take(arrival, self.pid_file.as_deref())
         {
             return;
         }
         // That the terminal has hung up is something else.
-        if let (Some((reloader, rerun)), Arrival { signal: Signal::HUP, sender, .. }) =
-            (&self.on_hup, arrival)
+        if let (Some(rerun), Arrival { signal: Signal::HUP, sender, .. }) = (self.on_hup, arrival)
             && sender != Sender::Kernel
         {
-            reloader.reload_elsewhere(*rerun);
+            self.reloader.reload_elsewhere(rerun);
             return;
         }
         if self.end_on.contains(&arrival.signal) {

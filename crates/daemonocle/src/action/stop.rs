@@ -14,7 +14,7 @@ use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::fs::Inode;
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::signal::Signal;
-use crate::sys::{proc, process, user};
+use crate::sys::{proc, user};
 
 use super::{Event, Events, Outcome, Stop, Verb};
 
@@ -80,7 +80,7 @@ fn find<'a>(
 struct Target<'a> {
     name: &'a str,
     pid: Pid,
-    session: Option<Pid>,
+    predecessor: Option<Pid>,
     /// The process that holds the PID file, and is the last to end.
     holder: PidFd,
     /// The program that the holder keeps, where that is the daemon.
@@ -97,12 +97,11 @@ impl<'a> Target<'a> {
             |error| Error::system(format!("cannot signal {name} (PID {pid}) safely"), error);
         let holder = running.handle.map_err(unsafely)?;
         let program = running.program.map(|program| program.handle).transpose();
-        let session = process::session_of(running.holder);
-        let (inode, pin) = (running.inode, running.pin);
+        let (inode, pin, predecessor) = (running.inode, running.pin, running.predecessor);
         Ok(Self {
             name,
             pid,
-            session,
+            predecessor,
             holder,
             program: program.map_err(unsafely)?,
             inode,
@@ -110,10 +109,9 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Whether this is what the other one has become by a reload: a daemon that has been started anew has
-    /// a session of its own.
+    /// Whether this is what the other one has become by a reload.
     fn is_successor_of(&self, other: &Self) -> bool {
-        self.session.is_some() && self.session == other.session && self.pid != other.pid
+        self.predecessor == Some(other.pid)
     }
 
     fn end(&self, timeout: Duration, force: bool, events: Events<'_>) -> Result<Outcome, Error> {

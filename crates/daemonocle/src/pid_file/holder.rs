@@ -17,7 +17,7 @@ use crate::sys::proc::files::{LockKind, holds_lock};
 use crate::sys::process::{Pid, PidFd};
 
 use super::program::{self, Program};
-use super::{CLAIM, LIFE, STARTUP, STAYING, contents};
+use super::{CLAIM, LIFE, STARTUP, STAYING, contents, succession};
 
 /// How long a process that is exiting may take to let go of its files.
 pub(super) const DYING: Duration = Duration::from_secs(5);
@@ -39,6 +39,8 @@ pub(crate) struct Running {
     /// Refers to the process that was checked; an error where the kernel offers no such thing.
     pub(crate) handle: io::Result<PidFd>,
     pub(crate) program: Option<Program>,
+    /// Whose place it has taken, after a reload.
+    pub(crate) predecessor: Option<Pid>,
     /// The file that it holds.
     pub(crate) inode: Inode,
     /// That file, open: as long as it is, no other one can get its inode number.
@@ -49,7 +51,15 @@ pub(crate) struct Running {
 
 impl Running {
     pub(super) fn new(holder: Pid, handle: io::Result<PidFd>, inode: Inode) -> Self {
-        Self { holder, handle, program: None, inode, pin: None, is_ending: false }
+        Self {
+            holder,
+            handle,
+            program: None,
+            predecessor: None,
+            inode,
+            pin: None,
+            is_ending: false,
+        }
     }
 
     /// The daemon, as everybody knows it.
@@ -244,8 +254,9 @@ fn confirm(
     }
     require_owner(location, file, pid)?;
     running.is_ending = holder(STAYING)? != it;
-    running.program =
-        program::find(file, pid).map_err(|e| location.cannot("examine the locks of", e))?;
+    let cannot = |error| location.cannot("examine the locks of", error);
+    running.program = program::find(file, pid).map_err(cannot)?;
+    running.predecessor = succession::predecessor_of(file, pid).map_err(cannot)?;
     Ok(Confirmed::Running(running))
 }
 

@@ -79,6 +79,8 @@ pub(crate) struct PidFile {
     places: [Byte; 2],
     /// The permissions it is going to have.
     mode: u32,
+    /// Whose place this process takes, after a reload.
+    predecessor: Option<Pid>,
     /// Whether it is this process's to remove: not while it is a predecessor's still, nor when it is a
     /// successor's already.
     is_ours: Mutex<bool>,
@@ -124,8 +126,9 @@ impl PidFile {
                     let places = site.places();
                     let (name, path) = (location.name.clone(), location.path.clone());
                     let mode = 0o644 & !umask;
-                    let is_ours = Mutex::new(true);
-                    let file = Self { file, dir, name, path, inode, places, mode, is_ours };
+                    let (predecessor, is_ours) = (None, Mutex::new(true));
+                    let file =
+                        Self { file, dir, name, path, inode, places, mode, predecessor, is_ours };
                     return Ok(Claim::Ours { file, broken });
                 }
                 Ok(Taken::By(pid)) => return Ok(Claim::Running(pid)),
@@ -153,8 +156,9 @@ impl PidFile {
     /// Takes what tells everybody that this process is the daemon.
     fn take_life(&self) -> Result<(), Error> {
         let [entry, path] = self.places;
+        let predecessor = self.predecessor.map(succession::byte_of);
         // `LIFE` last: who has it has all of them.
-        for byte in [entry, path, STAYING, LIFE] {
+        for byte in predecessor.into_iter().chain([entry, path, STAYING, LIFE]) {
             if !lock::try_own(&self.file, byte).map_err(|error| self.cannot("lock", error))? {
                 return Err(self.locked());
             }
@@ -381,8 +385,9 @@ pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> 
         Attempt::Taken => {
             let (name, path) = (location.name.clone(), location.path.clone());
             let places = place::both(dir.inode(), location);
-            let is_ours = Mutex::new(true);
-            PidFile { file, dir, name, path, inode, places, mode: 0, is_ours }.remove()?;
+            let (predecessor, is_ours) = (None, Mutex::new(true));
+            PidFile { file, dir, name, path, inode, places, mode: 0, predecessor, is_ours }
+                .remove()?;
         }
         Attempt::Squatted => evict(location, &dir, inode)?,
         Attempt::Held => {}

@@ -16,9 +16,9 @@ use crate::sys::process::{Pid, PidFd};
 const ZERO: i64 = 1 << 32;
 
 /// There are no more PIDs than this (`PID_MAX_LIMIT`, proc(5)).
-const MOST: i64 = 1 << 22;
+pub(super) const MOST_PIDS: i64 = 1 << 22;
 
-const ALL: RangeInclusive<Byte> = Byte(ZERO)..=Byte(ZERO + MOST);
+const ALL: RangeInclusive<Byte> = Byte(ZERO)..=Byte(ZERO + MOST_PIDS);
 
 /// A program that is a daemon.
 pub(crate) struct Program {

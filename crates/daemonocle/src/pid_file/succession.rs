@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 use std::fs::File;
+use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,11 +14,31 @@ use crate::config::Location;
 use crate::error::{Error, Kind};
 use crate::sys::fd::{close_for_good, deadline_in};
 use crate::sys::fs::{Dir, Meta, inode_of};
-use crate::sys::lock::{self, Holder};
+use crate::sys::lock::{self, Byte, Holder};
 use crate::sys::process::Pid;
 
 use super::access::is_sole_in_place;
+use super::program::MOST_PIDS;
 use super::{CLAIM, LIFE, PidFile, STARTUP, STAYING, own, place};
+
+/// The byte of the PID that there is not, 0, among those by which a successor names its predecessor.
+const ZERO: i64 = 1 << 33;
+
+const ALL: RangeInclusive<Byte> = Byte(ZERO)..=Byte(ZERO + MOST_PIDS);
+
+pub(super) fn byte_of(predecessor: Pid) -> Byte {
+    Byte(ZERO + i64::from(predecessor.get()))
+}
+
+/// Whose place the process `holder` has taken, as it says itself; `None`: nobody's.
+pub(super) fn predecessor_of(file: &File, holder: Pid) -> io::Result<Option<Pid>> {
+    Ok(match lock::holder_among(file, ALL)? {
+        Some((Holder::Process(pid), Byte(byte))) if pid == holder => {
+            i32::try_from(byte - ZERO).ok().and_then(Pid::new)
+        }
+        _ => None,
+    })
+}
 
 impl PidFile {
     /// Makes everybody wait who wants to start a daemon, for a successor is on its way.
@@ -87,8 +109,8 @@ impl PidFile {
         }
         let (name, path) = (location.name.clone(), location.path.clone());
         let places = place::both(dir.inode(), location);
-        let is_ours = Mutex::new(false);
-        Ok(Self { file, dir, name, path, inode, places, mode: 0, is_ours })
+        let (predecessor, is_ours) = (Some(predecessor), Mutex::new(false));
+        Ok(Self { file, dir, name, path, inode, places, mode: 0, predecessor, is_ours })
     }
 
     /// As [`begin_life`](Self::begin_life), for the successor of a daemon that has let go of the file, and

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use super::process::Pid;
 
 /// What a forked child of the daemon must not keep: at most this many descriptors.
-const MOST: usize = 4;
+const MOST: usize = 6;
 
 static CLOSE_IN_CHILD: [AtomicI32; MOST] = [const { AtomicI32::new(-1) }; MOST];
 
@@ -39,6 +39,13 @@ pub(crate) fn keeping_descriptors<T>(f: impl FnOnce() -> T) -> T {
     let result = f();
     KEEPS.set(false);
     result
+}
+
+/// Adds one to those, for a while.
+pub(crate) fn also_close_in_forked_children(fd: BorrowedFd<'_>) {
+    let _ = CLOSE_IN_CHILD.iter().find(|slot| {
+        slot.compare_exchange(-1, fd.as_raw_fd(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    });
 }
 
 /// Takes a descriptor off that list before it is closed in this process.

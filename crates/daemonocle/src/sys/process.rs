@@ -195,11 +195,6 @@ pub(crate) fn group_of(pid: Pid) -> io::Result<i32> {
     check(unsafe { libc::getpgid(pid.get()) })
 }
 
-/// The session of a process, getsid(2); `None`: it is gone, or in another PID namespace.
-pub(crate) fn session_of(pid: Pid) -> Option<Pid> {
-    rx::getsid(Some(pid.into())).ok().map(Pid::from)
-}
-
 /// While it lives, orphaned descendants become children of this process, so that their end can
 /// be waited for (`PR_SET_CHILD_SUBREAPER`, prctl(2)).
 pub(crate) struct Subreaper(());
