@@ -171,3 +171,8 @@ pub use daemonocle_macros::main;
 #[cfg(all(doctest, feature = "cli", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles what docs/MIGRATING.md has of ours.
+#[cfg(all(doctest, feature = "cli"))]
+#[doc = include_str!("../MIGRATING.md")]
+struct Migrating;
