@@ -55,7 +55,7 @@ impl<'a> Fixture<'a> {
 
     /// The sandbox that it belongs to.
     #[must_use]
-    pub fn sandbox(&self) -> &Sandbox {
+    pub fn sandbox(&self) -> &'a Sandbox {
         self.sandbox
     }
 

@@ -12,6 +12,7 @@
 mod fixture;
 mod lock;
 mod machine;
+mod parity;
 mod privilege;
 mod process;
 mod pty;
@@ -24,6 +25,7 @@ mod wait;
 pub use fixture::{Fixture, program};
 pub use lock::{ALL, CLAIM, LIFE, Lock, PROGRAMS, STARTUP, STAYING, places};
 pub use machine::Machine;
+pub use parity::{Answer, Side, both};
 pub use privilege::{is_root, skip, skip_unless_root, skip_unless_there_is};
 pub use process::{Pid, Stat, descriptors, is_alive, limit, stat, status_field};
 pub use pty::Terminal;

@@ -157,6 +157,23 @@ fn open_files_stay_or_go_as_defined() {
     }
 }
 
+/// As in a container of another age, whose filter does not know the call.
+#[test]
+fn open_files_go_without_close_range_too() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").set("before", "no-close-range").set("close", "1");
+    let file = sandbox.write("file", "").display().to_string();
+    let script = format!("exec 5< '{file}' 9< '{file}'; exec \"$@\"");
+    fixture.run(&["start"]).through(&script).finish().expect(0, OK, "");
+    let pid = fixture.pid().unwrap();
+    let open = descriptors(pid);
+    // The numbers may be the library's now.
+    assert!(!open.values().any(|target| *target == file), "{open:?}");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert!(!is_alive(pid), "signals, lock and clean-up still work");
+    assert!(!sandbox.path("example.pid").exists());
+}
+
 /// The sets of signals of a process as numbers.
 fn signals(pid: Pid, set: &str) -> u64 {
     u64::from_str_radix(&status_field(pid, set), 16).unwrap()

@@ -221,5 +221,7 @@ mod tests {
         assert_eq!(told(3600), "1h 0m");
         assert_eq!(told(86400), "1d 0h 0m");
         assert_eq!(told(999_999), "11d 13h 47m");
+        let own_tests = [(1000, "17m"), (10_000, "2h 47m"), (100_000, "1d 3h 47m")];
+        assert_eq!(own_tests.map(|(seconds, _)| told(seconds)), own_tests.map(|(_, text)| text));
     }
 }
