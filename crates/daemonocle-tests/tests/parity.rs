@@ -316,6 +316,22 @@ fn a_signal_in_the_foreground() {
 }
 
 #[test]
+fn a_signal_in_the_foreground_without_a_pid_file() {
+    both("a_signal_in_the_foreground_without_a_pid_file", "print", |it| {
+        let running = it.unset("pid_file").run(&["start", "--debug"]).spawn();
+        running.says("out\n");
+        it.sandbox().signal(running.pid(), Signal::TERM);
+        let output = running.finish();
+        // The worker ends by the signal.
+        let end = it.pick((None, Some(Signal::TERM.as_raw())), (Some(0), None));
+        assert_eq!((output.code(), output.signal()), end, "{}: {output:?}", it.name());
+        let passed_on = "Received signal SIGTERM (15). Forwarding to child...\n";
+        assert_eq!(output.stdout, format!("{STARTED}out\n{passed_on}{GONE}"), "{}", it.name());
+        assert_eq!(output.stderr, "err\n", "{}", it.name());
+    });
+}
+
+#[test]
 fn the_ends_that_the_hook_is_told() {
     for (worker, log) in [
         ("end-ok", "0|Shutting down normally\n"),
