@@ -377,8 +377,10 @@ fn a_stop_does_not_mean_the_next_one() {
     eventually("it has been asked", || {
         u64::from_str_radix(&status_field(new, "ShdPnd"), 16).is_ok_and(|pending| pending != 0)
     });
-    let start = fixture.run(&["start", "--debug"]).spawn();
     sandbox.signal(new, Signal::CONT);
+    eventually("it has ended", || !is_alive(new));
+    // While the stop may be looking what has become of it.
+    let start = fixture.run(&["start", "--debug"]).spawn();
     stop.finish().expect(0, STOPPED, "");
     start.says(OK);
     let next = fixture.settled();
