@@ -18,7 +18,7 @@ use crate::error::{Error, Kind};
 use crate::handover::{Handover, VARIABLE};
 use crate::pid_file::PidFile;
 use crate::shutdown::Lifecycle;
-use crate::startup::{Reply, Report, Starter, channel};
+use crate::startup::{Reply, Report, channel};
 use crate::sys::fd::deadline_in;
 use crate::sys::hooks::{also_close_in_forked_children, forget_in_forked_children, is_copy};
 use crate::sys::process::{self, Children, Pid, kill_child};
@@ -132,12 +132,21 @@ impl Reloader {
                 // would not see our end.
                 let number = starter.as_fd().as_raw_fd();
                 also_close_in_forked_children(starter.as_fd());
-                let result = self.spawn(newborn.as_fd(), rerun).and_then(|successor| {
-                    drop(newborn);
-                    self.watch(starter, successor)
-                });
-                forget_in_forked_children(number);
-                result
+                match self.spawn(newborn.as_fd(), rerun) {
+                    Ok(successor) => {
+                        drop(newborn);
+                        let mut watch = Watch::new(&self.config, starter, None, successor);
+                        let result = self.watch(&mut watch, successor);
+                        // Before it is closed, and the number somebody else's.
+                        forget_in_forked_children(number);
+                        result
+                    }
+                    Err(error) => {
+                        forget_in_forked_children(number);
+                        drop(starter);
+                        Err(error)
+                    }
+                }
             },
         );
         match result {
@@ -183,11 +192,10 @@ impl Reloader {
     }
 
     /// Watches the successor come up, and hands the PID file over to it. After an error there is none.
-    fn watch(&self, starter: Starter, successor: Pid) -> Result<(), Error> {
-        let mut watch = Watch::new(&self.config, starter, None, successor);
+    fn watch(&self, watch: &mut Watch, successor: Pid) -> Result<(), Error> {
         watch.is_named(successor);
         let failure = match watch.until_certain() {
-            Ok(_) => match self.hand_over(&mut watch, successor) {
+            Ok(_) => match self.hand_over(watch, successor) {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             },

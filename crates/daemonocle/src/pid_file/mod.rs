@@ -10,7 +10,8 @@
 //! - `LIFE`, a record lock of the daemon: the kernel names its holder, and drops it at his death.
 //! - `STAYING`, another one, until the daemon begins to end: then it is not worth being told of.
 //! - two more of the daemon, whose bytes tell the directory and name, and the path (`place`).
-//! - one more where the daemon is another program, and a process of ours keeps it (`program`).
+//! - one more where the daemon is another program, and a process of ours keeps it (`program`), or
+//!   where it has taken over from one that has reloaded (`succession`).
 //!
 //! Neither `CLAIM` nor `LIFE` is enough alone. `CLAIM` names nobody, and a child that the daemon
 //! forked without exec would share it; `LIFE` cannot pass through a fork, and the daemon loses it

@@ -13,12 +13,12 @@ use crate::sys::proc::files::OpenFile;
 use crate::sys::process::{Pid, PidFd};
 
 /// The byte of the PID that there is not, 0.
-const ZERO: i64 = 1 << 32;
+const PROGRAMS: i64 = 1 << 32;
 
 /// There are no more PIDs than this (`PID_MAX_LIMIT`, proc(5)).
 pub(super) const MOST_PIDS: i64 = 1 << 22;
 
-const ALL: RangeInclusive<Byte> = Byte(ZERO)..=Byte(ZERO + MOST_PIDS);
+const ALL: RangeInclusive<Byte> = Byte(PROGRAMS)..=Byte(PROGRAMS + MOST_PIDS);
 
 /// A program that is a daemon.
 pub(crate) struct Program {
@@ -28,11 +28,11 @@ pub(crate) struct Program {
 }
 
 pub(super) fn byte_of(pid: Pid) -> Byte {
-    Byte(ZERO + i64::from(pid.get()))
+    Byte(PROGRAMS + i64::from(pid.get()))
 }
 
 fn named_by(Byte(byte): Byte) -> Option<Pid> {
-    Pid::new(i32::try_from(byte - ZERO).ok()?)
+    Pid::new(i32::try_from(byte - PROGRAMS).ok()?)
 }
 
 /// The program that the process `keeper` keeps, if it keeps one.

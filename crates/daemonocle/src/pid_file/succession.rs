@@ -22,19 +22,19 @@ use super::program::MOST_PIDS;
 use super::{CLAIM, LIFE, PidFile, STARTUP, STAYING, own, place};
 
 /// The byte of the PID that there is not, 0, among those by which a successor names its predecessor.
-const ZERO: i64 = 1 << 33;
+const PREDECESSORS: i64 = 1 << 33;
 
-const ALL: RangeInclusive<Byte> = Byte(ZERO)..=Byte(ZERO + MOST_PIDS);
+const ALL: RangeInclusive<Byte> = Byte(PREDECESSORS)..=Byte(PREDECESSORS + MOST_PIDS);
 
 pub(super) fn byte_of(predecessor: Pid) -> Byte {
-    Byte(ZERO + i64::from(predecessor.get()))
+    Byte(PREDECESSORS + i64::from(predecessor.get()))
 }
 
 /// Whose place the process `holder` has taken, as it says itself; `None`: nobody's.
 pub(super) fn predecessor_of(file: &File, holder: Pid) -> io::Result<Option<Pid>> {
     Ok(match lock::holder_among(file, ALL)? {
         Some((Holder::Process(pid), Byte(byte))) if pid == holder => {
-            i32::try_from(byte - ZERO).ok().and_then(Pid::new)
+            i32::try_from(byte - PREDECESSORS).ok().and_then(Pid::new)
         }
         _ => None,
     })
