@@ -1,8 +1,8 @@
-//! Tells its PID to whoever connects: `start` returns when the port is open, or says why it cannot.
+//! Tells its PID to whoever connects: `start` returns when the port is open, or says why it cannot. On HUP
+//! it reloads, and nobody who connects meanwhile is turned away.
 
 use std::io::ErrorKind::{ConnectionAborted, WouldBlock};
 use std::io::Write;
-use std::net::TcpListener;
 use std::process::ExitCode;
 
 use daemonocle::{Context, Daemon, Result};
@@ -20,13 +20,13 @@ fn main() -> ExitCode {
     Daemon::new("ready")
         .about("Tells its PID to whoever connects.")
         .pid_file(std::env::temp_dir().join("ready.pid"))
+        .reload_on_hup()
         .run_with(serve)
 }
 
 fn serve(ctx: &Context, Options { port }: Options) -> Result {
-    let listener = TcpListener::bind(("127.0.0.1", port))
-        .map_err(|error| format!("cannot listen on port {port}: {error}"))?;
-    // A client may be gone again between poll and accept.
+    let listener = ctx.listener("pid", ("127.0.0.1", port))?;
+    // A client may be gone again between poll and accept, or with the other one during a reload.
     listener.set_nonblocking(true)?;
     let shutdown = ctx.shutdown();
     ctx.ready();

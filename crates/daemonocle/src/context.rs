@@ -3,12 +3,14 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::listener::{self, Address};
 use crate::shutdown::{Lifecycle, Shutdown};
-use crate::sys::program::{Rerunner, rerun};
+use crate::sys::rerun::{Rerunner, rerun};
 
 /// The worker's view of the daemon that it is.
 ///
@@ -108,6 +110,48 @@ impl Context {
     /// ```
     pub fn reload(&self) -> Result<(), Error> {
         (self.0.reload)(rerun)
+    }
+
+    /// A listening socket, known by a name, which goes along when the daemon [reloads](Self::reload): nobody
+    /// who connects meanwhile is lost.
+    ///
+    /// It is one that was handed over under this name, or a new one, bound to the address. What hands over:
+    ///
+    /// - The daemon that has reloaded: the new process listens where the old one did, on the very same
+    ///   sockets, if it asks for the same address (or for port 0). Sockets that the old one has closed it
+    ///   does not hand over; those that the new one has not asked for by the end of its start are closed.
+    /// - systemd or another service manager, by the variables `LISTEN_PID`, `LISTEN_FDS` and
+    ///   `LISTEN_FDNAMES` (systemd.socket(5), `FileDescriptorName`; sd_listen_fds(3)). There the name alone
+    ///   counts, since whoever gives a socket decides where it listens.
+    ///
+    /// The listener is the worker's own, as the standard library makes it, and drops as it does. While two
+    /// processes share it, a connection that both have seen is accepted by one of them, and the other one
+    /// waits: a worker that has more to do than to accept makes it non-blocking, in every version of the
+    /// program alike, for the mode is one of the socket.
+    ///
+    /// A file that a killed daemon has left where a socket of the family Unix is to be bound is removed; that of
+    /// this daemon is removed at its end.
+    ///
+    /// # Errors
+    ///
+    /// Those of bind(2) and listen(2), with name and address; a name that is not printable ASCII without a
+    /// colon; a socket of that name which is of another kind.
+    ///
+    /// ```
+    /// use daemonocle::{Context, Result};
+    /// use std::io::Write;
+    ///
+    /// fn worker(ctx: &Context) -> Result {
+    ///     let listener = ctx.listener("greetings", "127.0.0.1:7777")?;
+    ///     ctx.ready();
+    ///     for client in listener.incoming() {
+    ///         let _ = client?.write_all(b"Hello!\n");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn listener<A: Address>(&self, name: &str, address: A) -> io::Result<A::Listener> {
+        listener::listen(name, &address).map(A::Listener::from)
     }
 
     /// The definition that this daemon was started from.

@@ -1,5 +1,5 @@
 //! What a daemon that reloads hands to its successor: descriptors, whose numbers stand in a variable of
-//! the environment.
+//! the environment. Listening sockets come before them, by the convention for those (`listener`).
 
 #![forbid(unsafe_code)]
 
@@ -10,12 +10,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use crate::sys::fd::adopt;
 use crate::sys::process::{Pid, SingleThreaded};
 use crate::sys::program::take_variable;
+use crate::sys::rerun::FIRST;
 
 /// The variable.
 pub(crate) const VARIABLE: &str = "DAEMONOCLE_RELOAD";
 
 /// What is handed over.
 pub(crate) struct Handover<Fd> {
+    /// How many of the listening sockets the old daemon had from outside.
+    pub(crate) given: usize,
     /// To the old daemon, as to a command `start`.
     pub(crate) channel: Fd,
     /// The PID file, and its directory.
@@ -25,19 +28,23 @@ pub(crate) struct Handover<Fd> {
 }
 
 impl Handover<BorrowedFd<'_>> {
-    /// The value of the variable.
-    pub(crate) fn encode(&self) -> OsString {
-        let mut text = format!("channel={}", self.channel.as_raw_fd());
-        if let Some((file, dir)) = &self.pid_file {
-            text += &format!(" file={} dir={}", file.as_raw_fd(), dir.as_raw_fd());
+    /// The value of the variable for a successor that gets this many listening sockets, and then the
+    /// [`descriptors`](Self::descriptors).
+    pub(crate) fn encode(&self, sockets: usize) -> OsString {
+        let first = FIRST.unsigned_abs() as usize + sockets;
+        let mut numbers = first..;
+        let mut next = || numbers.next().unwrap_or(first);
+        let mut text = format!("given={} channel={}", self.given, next());
+        if self.pid_file.is_some() {
+            text += &format!(" file={} dir={}", next(), next());
         }
-        if let Some((pid, channel)) = &self.parent {
-            text += &format!(" parent={pid} to_parent={}", channel.as_raw_fd());
+        if let Some((pid, _)) = &self.parent {
+            text += &format!(" parent={pid} to_parent={}", next());
         }
         text.into()
     }
 
-    /// The descriptors that must pass through exec.
+    /// All descriptors, in this order.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         let pid_file = self.pid_file.iter().flat_map(|(file, dir)| [file, dir]);
         let parent = self.parent.iter().map(|(_, channel)| channel);
@@ -47,13 +54,15 @@ impl Handover<BorrowedFd<'_>> {
 
 impl Handover<RawFd> {
     fn decode(text: &str) -> Option<Self> {
-        let mut channel = None;
+        let (mut given, mut channel) = (None, None);
         let (mut file, mut dir) = (None, None);
         let (mut parent, mut to_parent) = (None, None);
         for word in text.split(' ') {
             let (name, number) = word.split_once('=')?;
-            let number: RawFd = number.parse().ok().filter(|number| *number > 2)?;
+            let least = if name == "given" { 0 } else { FIRST };
+            let number: RawFd = number.parse().ok().filter(|number| *number >= least)?;
             let place = match name {
+                "given" => &mut given,
                 "channel" => &mut channel,
                 "file" => &mut file,
                 "dir" => &mut dir,
@@ -78,7 +87,8 @@ impl Handover<RawFd> {
             Some((pid, channel)) => Some((Pid::new(pid)?, channel)),
             None => None,
         };
-        Some(Self { channel: channel?, pid_file: both(file, dir)?, parent })
+        let given = usize::try_from(given?).ok()?;
+        Some(Self { given, channel: channel?, pid_file: both(file, dir)?, parent })
     }
 }
 
@@ -95,6 +105,7 @@ pub(crate) fn take(proof: SingleThreaded) -> io::Result<Option<Handover<OwnedFd>
     let wrong = || io::Error::new(io::ErrorKind::InvalidInput, "it makes no sense");
     let numbers = text.to_str().and_then(Handover::decode).ok_or_else(wrong)?;
     Ok(Some(Handover {
+        given: numbers.given,
         channel: adopt(numbers.channel)?,
         pid_file: match numbers.pid_file {
             Some((file, dir)) => Some((adopt(file)?, adopt(dir)?)),
@@ -114,20 +125,24 @@ mod tests {
 
     #[test]
     fn it_arrives_as_it_was_sent() -> io::Result<()> {
-        let open = || std::fs::File::open("/dev/null");
-        let files = [open()?, open()?, open()?, open()?];
-        let [channel, file, dir, to_parent] = files.each_ref().map(AsFd::as_fd);
-        for (pid_file, parent) in [
-            (None, None),
-            (Some((file, dir)), None),
-            (Some((file, dir)), Some((Pid::current(), to_parent))),
+        let null = std::fs::File::open("/dev/null")?;
+        let (fd, me) = (null.as_fd(), Pid::current());
+        for (given, pid_file, parent, text, numbers) in [
+            (0, None, None, "given=0 channel=3".to_owned(), 1),
+            (2, Some((fd, fd)), None, "given=2 channel=5 file=6 dir=7".to_owned(), 3),
+            (
+                0,
+                Some((fd, fd)),
+                Some((me, fd)),
+                format!("given=0 channel=3 file=4 dir=5 parent={me} to_parent=6"),
+                4,
+            ),
         ] {
-            let sent = Handover { channel, pid_file, parent };
-            let text = sent.encode();
-            let read = text.to_str().and_then(Handover::decode);
-            let read = read.ok_or(io::ErrorKind::InvalidData)?;
-            assert_eq!(read.channel, channel.as_raw_fd());
-            assert_eq!(read.pid_file.is_some(), pid_file.is_some());
+            let sent = Handover { given, channel: fd, pid_file, parent };
+            assert_eq!(sent.encode(given), OsString::from(&text));
+            assert_eq!(sent.descriptors().len(), numbers, "{text}");
+            let read = Handover::decode(&text).ok_or(io::ErrorKind::InvalidData)?;
+            assert_eq!((read.given, read.pid_file.is_some()), (given, pid_file.is_some()));
             assert_eq!(read.parent.map(|(pid, _)| pid), parent.map(|(pid, _)| pid));
         }
         Ok(())
@@ -137,19 +152,22 @@ mod tests {
     fn nonsense_is_nothing() {
         for bad in [
             "",
-            "channel",
-            "channel=",
-            "channel=2",
-            "channel=-1",
-            "channel=99999999999",
-            "file=3 dir=4",
-            "channel=3 channel=4",
-            "channel=3 file=4",
-            "channel=3 parent=4",
-            "channel=3 to_parent=4",
-            "channel=3 other=4",
-            "channel=3  file=4 dir=5",
-            "channel=3 file=4 dir=4",
+            "channel=3",
+            "given=0",
+            "given=-1 channel=3",
+            "given=0 channel",
+            "given=0 channel=",
+            "given=0 channel=2",
+            "given=0 channel=-1",
+            "given=0 channel=99999999999",
+            "given=0 file=3 dir=4",
+            "given=0 channel=3 channel=4",
+            "given=0 channel=3 file=4",
+            "given=0 channel=3 parent=4",
+            "given=0 channel=3 to_parent=4",
+            "given=0 channel=3 other=4",
+            "given=0 channel=3  file=4 dir=5",
+            "given=0 channel=3 file=4 dir=4",
         ] {
             assert!(Handover::decode(bad).is_none(), "{bad:?}");
         }

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::environment::{self, Streams};
 use crate::error::{Error, Result as WorkerResult, chain};
+use crate::listener;
 use crate::pid_file::PidFile;
 use crate::shutdown::{End, Hook, Lifecycle};
 use crate::startup::{Newborn, Report};
@@ -184,7 +185,7 @@ fn shed(
             signal::reset().map_err(|error| Error::system("cannot reset signals", error))?;
         }
     }
-    environment::shed(config, &kept)
+    listener::with_waiting(&kept, |kept| environment::shed(config, kept))
 }
 
 /// What becomes of a daemon.
@@ -242,6 +243,7 @@ fn begin(
     });
     let [accepted, handed_over] = [(); 2].map(|()| pid_file.clone());
     let clean_up = Box::new(move || {
+        listener::remove_files();
         if let Some(pid_file) = &pid_file {
             // The end comes all the same, and the lock, which counts, goes with the process.
             let _ = pid_file.remove();

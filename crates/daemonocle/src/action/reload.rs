@@ -16,13 +16,15 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::handover::{Handover, VARIABLE};
+use crate::listener::{self, LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID};
 use crate::pid_file::PidFile;
 use crate::shutdown::Lifecycle;
 use crate::startup::{Reply, Report, channel};
 use crate::sys::fd::deadline_in;
 use crate::sys::hooks::{also_close_in_forked_children, forget_in_forked_children, is_copy};
 use crate::sys::process::{self, Children, Pid, kill_child};
-use crate::sys::program::{Group, Rerun, Rerunner};
+use crate::sys::program::Group;
+use crate::sys::rerun::{Rerun, Rerunner};
 use crate::sys::signal::Signal;
 use crate::sys::signal::arrival::{Arrival, Sender};
 use crate::sys::thread;
@@ -176,14 +178,21 @@ impl Reloader {
         let to_parent = self.link.newborn();
         let parent = self.parent.zip(to_parent.as_ref().map(|newborn| newborn.as_fd()));
         let pid_file = self.pid_file.as_ref().map(|pid_file| pid_file.descriptors().into());
-        let handover = Handover { channel, pid_file, parent };
+        let listener::Passed { names, sockets, given } = listener::pass();
+        let handover = Handover { given, channel, pid_file, parent };
+        let mut variables = vec![(VARIABLE, handover.encode(sockets.len()))];
+        if !sockets.is_empty() {
+            variables.push((LISTEN_FDS, sockets.len().to_string().into()));
+            variables.push((LISTEN_FDNAMES, names.join(":").into()));
+        }
         let what = Rerun {
             program,
             words: &self.origin.words,
             dir,
-            variable: (VARIABLE, handover.encode()),
+            variables,
+            pid_variable: (!sockets.is_empty()).then_some(LISTEN_PID),
             group: if self.parent.is_none() { Group::Own } else { Group::Ours },
-            keep: handover.descriptors(),
+            pass: sockets.iter().map(AsRawFd::as_raw_fd).chain(handover.descriptors()).collect(),
         };
         rerun(what).map_err(|error| {
             let what = format!("cannot reload: cannot run {program:?} in {dir:?}");
@@ -234,6 +243,7 @@ impl Reloader {
                 if let Some(pid_file) = pid_file {
                     pid_file.disown();
                 }
+                listener::forget();
                 let _ = self.successor.set(successor);
                 if self.parent.is_some() {
                     self.link.tell(&Report::Successor(successor));

@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use crate::listener;
 use crate::pid_file::PidFile;
 use crate::shutdown::{End, Lifecycle};
 use crate::startup::{Newborn, Reply, Report};
 use crate::sys::fd::{Guarded, Stream, is_pipe_of, read_available, redirect, wait_readable};
 use crate::sys::hooks::forget_in_forked_children;
-use crate::sys::program::Rerunner;
+use crate::sys::rerun::Rerunner;
 use crate::sys::signal::Signal;
 use crate::sys::signal::arrival::{Arrival, Sender, Signals};
 
@@ -153,6 +154,7 @@ impl Sentry {
                     Ok(Some(Reply::Accepted)) => {
                         if self.is_successor {
                             self.take_over();
+                            listener::close_waiting();
                         }
                         if let Some(pid_file) = &self.pid_file {
                             pid_file.end_startup();

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::{Config, Detach, Settings, Startup};
 use crate::error::{Error, Kind};
 use crate::handover;
+use crate::listener;
 use crate::pid_file::{self, Claim, Origin, PidFile};
 use crate::startup::{Newborn, Reply, Report, channel};
 use crate::sys::fd::{dev_null, ensure_standard_streams, is_socket, pipe, socket_pair};
@@ -26,6 +27,13 @@ use super::{Event, Events, Outcome, Start, Verb, foreground, guardian};
 pub(crate) struct Subject {
     pub(crate) worker: Mutex<Option<Worker>>,
     pub(crate) hooks: Mutex<Hooks>,
+}
+
+impl Subject {
+    fn is_function(&self) -> bool {
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*worker, Some(Worker::Function(_)))
+    }
 }
 
 pub(crate) fn start(
@@ -81,6 +89,7 @@ fn succeed(settings: &Settings, subject: &Subject) -> Result<Outcome, Error> {
     };
     let prepare = || -> Result<(Launch, Place), Error> {
         let (config, _) = check(settings, subject)?;
+        listener::adopt(Some(handover.given), proof)?;
         let pid_file = match (&config.location, handover.pid_file) {
             (Some(location), Some((file, dir))) => {
                 Some(Arc::new(PidFile::inherited(location, file, dir, predecessor)?))
@@ -118,6 +127,10 @@ enum Prepared {
 /// All that comes before the first process is made.
 fn prepare(settings: &Settings, subject: &Subject) -> Result<Prepared, Error> {
     let (config, proof) = check(settings, subject)?;
+    // To another program they are left as they are.
+    if subject.is_function() {
+        listener::adopt(None, proof)?;
+    }
     ensure_standard_streams().map_err(|error| Error::system("cannot open /dev/null", error))?;
     let (umask, owner, patience) = (settings.umask, config.owner(), config.patience());
     let claim = match &config.location {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::error::{Error, reason};
 use crate::layout::{Files, Layout};
 use crate::sys::fs::{Last, PathError, Trusted, inode_of, is_possible, resolve, split};
-use crate::sys::program::{Rerunner, rerun};
+use crate::sys::rerun::{Rerunner, rerun};
 use crate::sys::signal::Signal;
 use crate::sys::user;
 

@@ -11,8 +11,10 @@ pub(crate) mod lock;
 pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod program;
+pub(crate) mod rerun;
 pub(crate) mod schedule;
 pub(crate) mod signal;
+pub(crate) mod socket;
 pub(crate) mod thread;
 pub(crate) mod user;
 

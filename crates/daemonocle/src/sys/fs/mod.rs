@@ -260,6 +260,11 @@ impl Meta {
         Ok(rustix::fs::stat(path)?.into())
     }
 
+    /// Whether it is a socket, or where one was bound.
+    pub(crate) fn is_socket(&self) -> bool {
+        self.kind == FileType::Socket
+    }
+
     /// What it is if it is not a regular file, in words.
     pub(crate) fn oddity(&self) -> Option<&'static str> {
         match self.kind {

@@ -1,0 +1,220 @@
+//! Listening sockets that outlive the process which has made them: a daemon that reloads hands them to
+//! its successor, and whoever runs a program (systemd) to that, both in the same way.
+//!
+//! They are what this process has, whoever it is of all its threads that asks: one list, as of its
+//! descriptors. The worker owns what it has taken; here is only known which socket that is, so that one
+//! that it has closed is closed.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod environment;
+mod file;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, Kind, reason};
+use crate::sys::fd::Guarded;
+use crate::sys::fs::{Inode, Meta};
+use crate::sys::process::{Pid, SingleThreaded};
+use crate::sys::program::take_variable;
+use crate::sys::rerun::FIRST;
+use crate::sys::socket::{adopt_socket, another, listening};
+
+pub use address::Address;
+pub(crate) use address::sealed::Sealed;
+pub(crate) use environment::{LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID};
+
+use address::{Place, path_of};
+use environment::{Variables, is_name};
+use file::SocketFile;
+
+/// All sockets that this process has by name.
+static SOCKETS: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
+
+fn sockets() -> MutexGuard<'static, Vec<Socket>> {
+    SOCKETS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Socket {
+    name: String,
+    /// Whether whoever runs the program has given it, and decides where it listens.
+    is_given: bool,
+    held: Held,
+    /// The file that is to go when the daemon ends.
+    file: Option<SocketFile>,
+}
+
+enum Held {
+    /// Nobody has asked for it yet.
+    Waiting(Guarded),
+    /// It is the worker's, under this number to begin with.
+    Taken { number: RawFd, inode: Inode },
+}
+
+impl Socket {
+    /// A descriptor of it for somebody else; `None`: the worker has closed it.
+    fn duplicate(&self) -> Option<OwnedFd> {
+        match &self.held {
+            Held::Waiting(socket) => socket.get().ok()?.try_clone_to_owned().ok(),
+            Held::Taken { number, inode } => another(*number, *inode),
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(self.held, Held::Waiting(_))
+    }
+}
+
+/// Makes those ours that were passed to this program, and the variables that say so disappear. The first
+/// `given` of them, or all, are from outside and not from a predecessor.
+pub(crate) fn adopt(given: Option<usize>, proof: SingleThreaded) -> Result<(), Error> {
+    let look = |name: &str| std::env::var_os(name);
+    let (pid, fds, names) = (look(LISTEN_PID), look(LISTEN_FDS), look(LISTEN_FDNAMES));
+    let variables = Variables { pid: pid.as_deref(), fds: fds.as_deref(), names: names.as_deref() };
+    let cannot = |why: String| {
+        Error::new(Kind::System, format!("cannot make sense of the sockets handed over: {why}"))
+    };
+    let names = variables.names(Pid::current()).map_err(cannot)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    for (index, (name, number)) in names.into_iter().zip(FIRST..).enumerate() {
+        let is_given = given.is_none_or(|given| index < given);
+        let socket = adopt_socket(number);
+        let socket =
+            socket.map_err(|error| cannot(format!("number {number}: {}", reason(&error))))?;
+        let file = path_of(&socket).filter(|_| !is_given).and_then(|path| SocketFile::at(&path));
+        let held = Guarded::new(socket).map(Held::Waiting);
+        let held = held.map_err(|error| cannot(format!("number {number}: {}", reason(&error))))?;
+        sockets().push(Socket { name, is_given, held, file });
+    }
+    for name in [LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES] {
+        take_variable(name, proof);
+    }
+    Ok(())
+}
+
+/// The socket of this name that was handed over and is waiting, or a new one.
+pub(crate) fn listen(name: &str, address: &impl Sealed) -> io::Result<OwnedFd> {
+    let result = address.place().and_then(|place| obtain(name, &place));
+    result.map_err(|error| {
+        let text = format!("cannot listen on {} as {name:?}: {}", address.text(), reason(&error));
+        io::Error::new(error.kind(), text)
+    })
+}
+
+fn obtain(name: &str, place: &Place) -> io::Result<OwnedFd> {
+    if !is_name(name) {
+        let why = "its name must be at most 255 characters of printable ASCII without a colon";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    let mut sockets = sockets();
+    let (socket, is_given, file) = match take_waiting(&mut sockets, name, place)? {
+        Some(Socket { held: Held::Waiting(socket), is_given, file, .. }) => {
+            (socket.get()?.try_clone_to_owned()?, is_given, file)
+        }
+        _ => {
+            let socket = place.bind()?;
+            (socket, false, place.path().and_then(SocketFile::at))
+        }
+    };
+    let held = Held::Taken { number: socket.as_raw_fd(), inode: Meta::of(&socket)?.inode };
+    sockets.push(Socket { name: name.to_owned(), is_given, held, file });
+    Ok(socket)
+}
+
+/// Of a predecessor's sockets one that listens at the place; of those from outside that or the first one
+/// of the name, since whoever gives a socket decides where it listens.
+fn take_waiting(
+    sockets: &mut Vec<Socket>,
+    name: &str,
+    place: &Place,
+) -> io::Result<Option<Socket>> {
+    let candidates: Vec<(usize, OwnedFd, bool)> = sockets
+        .iter()
+        .enumerate()
+        .filter(|(_, socket)| socket.is_waiting() && socket.name == name)
+        .filter_map(|(index, socket)| Some((index, socket.duplicate()?, socket.is_given)))
+        .collect();
+    let exact = candidates.iter().find(|(_, socket, _)| place.is_of(socket));
+    let chosen = exact.or_else(|| candidates.iter().find(|(_, _, is_given)| *is_given));
+    match chosen {
+        None => Ok(None),
+        Some((index, socket, _)) if listening(socket.as_fd()) == Some(place.family()) => {
+            Ok(Some(sockets.remove(*index)))
+        }
+        Some(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the socket of this name that was handed over is of another kind, or does not listen",
+        )),
+    }
+}
+
+/// Does something with these descriptors and those of the sockets that nobody has asked for yet.
+pub(crate) fn with_waiting<T>(
+    others: &[BorrowedFd<'_>],
+    f: impl FnOnce(&[BorrowedFd<'_>]) -> T,
+) -> T {
+    let sockets = sockets();
+    let waiting = sockets.iter().filter_map(|socket| match &socket.held {
+        Held::Waiting(socket) => Some(socket.as_fd()),
+        Held::Taken { .. } => None,
+    });
+    let all: Vec<_> = others.iter().map(AsFd::as_fd).chain(waiting).collect();
+    f(&all)
+}
+
+/// Closes those of a predecessor's that nobody has asked for by now, or whoever connects would wait for
+/// ever.
+pub(crate) fn close_waiting() {
+    sockets().retain(|socket| {
+        let is_kept = socket.is_given || !socket.is_waiting();
+        if let (false, Some(file)) = (is_kept, &socket.file) {
+            let _ = file.remove();
+        }
+        is_kept
+    });
+}
+
+/// What a successor is to get.
+pub(crate) struct Passed {
+    /// Those from outside first.
+    pub(crate) names: Vec<String>,
+    pub(crate) sockets: Vec<OwnedFd>,
+    /// How many of them are from outside.
+    pub(crate) given: usize,
+}
+
+/// All that are open still.
+pub(crate) fn pass() -> Passed {
+    let (mut names, mut duplicates, mut given) = (Vec::new(), Vec::new(), 0);
+    let sockets = sockets();
+    for is_given in [true, false] {
+        for socket in sockets.iter().filter(|socket| socket.is_given == is_given) {
+            if let Some(duplicate) = socket.duplicate() {
+                names.push(socket.name.clone());
+                duplicates.push(duplicate);
+                given += usize::from(is_given);
+            }
+        }
+    }
+    Passed { names, sockets: duplicates, given }
+}
+
+/// A successor has them all: what the worker of this process has not taken, it will not.
+pub(crate) fn forget() {
+    sockets().clear();
+}
+
+/// At the end of the daemon.
+pub(crate) fn remove_files() {
+    for socket in sockets().iter() {
+        if let Some(file) = &socket.file {
+            // What stays is removed by the next daemon that listens there.
+            let _ = file.remove();
+        }
+    }
+}
