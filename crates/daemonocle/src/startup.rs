@@ -113,6 +113,11 @@ pub(crate) fn channel() -> io::Result<(Starter, Newborn)> {
 }
 
 impl Starter {
+    /// This end of a channel that the other side has made.
+    pub(crate) fn of(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
     /// The next report; `None`: there will be none.
     pub(crate) fn receive(&self) -> io::Result<Option<Report>> {
         let message = receive(self.0.as_fd(), MOST)?;

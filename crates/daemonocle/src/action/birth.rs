@@ -4,8 +4,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::config::Config;
 use crate::context::Context;
@@ -24,7 +23,7 @@ use crate::sys::thread;
 use crate::worker::Worker;
 
 use super::keeper::{Kept, PASSED_ON};
-use super::reload::{Origin, Reloader};
+use super::reloader::{Origin, Reloader};
 use super::sentry::{Link, Sentry};
 
 /// The callbacks of a definition.
@@ -97,6 +96,11 @@ impl Birth {
         let shutdown_hook = hooks.shutdown.take();
         let setup = || -> Result<Arc<Reloader>, Error> {
             shed(&config, &place, pid_file.as_deref(), &link)?;
+            // A program gets HUP itself.
+            if let (Some(pid_file), Some(_), None) = (&pid_file, config.settings().on_hup(), &kept)
+            {
+                pid_file.offer_reload();
+            }
             if let Some(pid_file) = pid_file.as_ref().filter(|_| !is_successor) {
                 // After descriptors were closed, for closing one of this file would undo it, and
                 // before privileges are given up.
@@ -264,7 +268,8 @@ fn begin(
         pid_file: handed_over,
         parent: forwarder,
         origin,
-        is_busy: AtomicBool::new(false),
+        turn: Mutex::new(()),
+        asker: Mutex::new(None),
         successor: OnceLock::new(),
     });
     let end_on = config.settings().end_on.clone();

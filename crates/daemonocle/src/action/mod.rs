@@ -9,6 +9,7 @@ mod foreground;
 mod guardian;
 mod keeper;
 mod reload;
+mod reloader;
 mod restart;
 mod sentry;
 mod start;
@@ -24,6 +25,7 @@ use crate::sys::process::Pid;
 use crate::sys::signal::Signal;
 
 pub(crate) use birth::Hooks;
+pub(crate) use reload::reload;
 pub(crate) use restart::restart;
 pub(crate) use start::{Subject, start};
 pub use status::{Details, DetailsIter, Field, Status, UnknownField, Value};
@@ -103,6 +105,11 @@ pub enum Outcome {
         /// The PID that it had.
         pid: Pid,
     },
+    /// It has reloaded.
+    Reloaded {
+        /// The PID of the new process.
+        pid: Pid,
+    },
     /// It was not running.
     NotRunning,
     /// It is running, says the action `status` of [`Daemon::do_action`](crate::Daemon::do_action).
@@ -141,6 +148,7 @@ pub(crate) enum Verb {
     Start,
     Stop,
     Kill,
+    Reload,
 }
 
 /// Where events go.

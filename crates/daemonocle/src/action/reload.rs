@@ -1,276 +1,178 @@
-//! A daemon that reloads: a new process of the same program takes its place, and the old one goes on
-//! until that works.
+//! `reload`: asks the daemon to, and waits for its answer. What it then does is in `reloader`.
 
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
-use std::fmt;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::PathBuf;
-use std::process::ExitStatus;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use crate::config::{Location, Settings};
 use crate::error::{Error, Kind};
-use crate::handover::{Handover, VARIABLE};
-use crate::listener::{self, LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID};
-use crate::pid_file::PidFile;
-use crate::shutdown::Lifecycle;
-use crate::startup::{Reply, Report, channel};
-use crate::sys::fd::deadline_in;
-use crate::sys::hooks::{also_close_in_forked_children, forget_in_forked_children, is_copy};
-use crate::sys::process::{self, Children, Pid, kill_child};
-use crate::sys::program::Group;
-use crate::sys::rerun::{Rerun, Rerunner};
+use crate::pid_file::{self, Presence, Running};
+use crate::startup::{Report, Starter};
+use crate::sys::answer::Awaited;
+use crate::sys::fd::{deadline_in, wait_readable};
+use crate::sys::process::{Pid, PidFd};
 use crate::sys::signal::Signal;
-use crate::sys::signal::arrival::{Arrival, Sender};
-use crate::sys::thread;
 
-use super::guardian::Order;
-use super::sentry::Link;
-use super::watch::{Failure, Watch};
+use super::{Event, Events, Outcome, Verb};
 
-/// How the program was started, to be started so again.
-pub(super) struct Origin {
-    program: io::Result<PathBuf>,
-    words: Vec<OsString>,
-    dir: io::Result<PathBuf>,
-}
-
-impl Origin {
-    /// Of this process, while its working directory is still the caller's.
-    pub(super) fn here() -> Self {
-        Self {
-            program: std::env::current_exe(),
-            words: std::env::args_os().collect(),
-            dir: std::env::current_dir(),
-        }
-    }
-}
-
-/// All that a daemon needs to be succeeded.
-pub(super) struct Reloader {
-    pub(super) config: Arc<Config>,
-    pub(super) lifecycle: Arc<Lifecycle>,
-    pub(super) link: Arc<Link>,
-    pub(super) pid_file: Option<Arc<PidFile>>,
-    /// In the foreground, the process that waits there.
-    pub(super) parent: Option<Pid>,
-    pub(super) origin: Origin,
-    pub(super) is_busy: AtomicBool,
-    /// The process that has taken over.
-    pub(super) successor: OnceLock<Pid>,
-}
-
-impl Reloader {
-    /// Returns when there is a successor and the worker is expected to return; does not return when
-    /// there is one and the worker is ended on the spot.
-    pub(super) fn reload(&self, rerun: Rerunner) -> Result<(), Error> {
-        let refused = |why: &str| Err(Error::new(Kind::Start, format!("cannot reload: {why}")));
-        if is_copy() {
-            return refused("this process is not the daemon, but a child of it");
-        }
-        if self.config.chroot_dir().is_some() {
-            return refused("the program cannot be found from inside the chroot directory");
-        }
-        if self.is_busy.swap(true, Ordering::SeqCst) {
-            return refused("another reload is under way");
-        }
-        // Before that, the PID file and the channel to the parent are not ours to hand on.
-        self.link.wait_until_accepted();
-        let result = match self.lifecycle.is_ending() {
-            true => refused("the daemon is about to end"),
-            false => self.succeed(rerun),
-        };
-        if result.is_err() {
-            self.is_busy.store(false, Ordering::SeqCst);
-        }
-        result
-    }
-
-    /// As [`reload`](Self::reload), in a thread of its own, for nobody who could be told of an error: that
-    /// goes to standard error, as whatever else a daemon has to say.
-    pub(super) fn reload_elsewhere(self: &Arc<Self>, rerun: Rerunner) {
-        let tell = |error: &dyn fmt::Display| {
-            let _ = writeln!(io::stderr(), "ERROR: {error}");
-        };
-        let this = Arc::clone(self);
-        let reload = move || {
-            if let Err(error) = this.reload(rerun) {
-                tell(&error);
+pub(crate) fn reload(settings: &Settings, events: Events<'_>) -> Result<Outcome, Error> {
+    let location = settings.locate()?;
+    let name = &settings.name;
+    let deadline = deadline_in(settings.longest_start());
+    let mut asked: Vec<Pid> = Vec::new();
+    let mut doubted = None;
+    loop {
+        let running = find(&location, name, deadline)?;
+        let running = match (running, asked.last()) {
+            (Some(running), _) => running,
+            (None, None) => {
+                events(Event::Warning(format!("{name} is not running")));
+                return Ok(Outcome::NotRunning);
             }
+            (None, Some(pid)) => return Err(has_ended(name, *pid)),
         };
-        if let Err(error) = thread::spawn("daemonocle-load", Box::new(reload)) {
-            tell(&format_args!("cannot reload: cannot start a thread: {error}"));
+        let (pid, predecessor) = (running.pid(), running.predecessor);
+        // It was made after somebody had been asked who was made after another one had: in time to know
+        // what this is about, whoever did the first of the two for what reason.
+        if asked.len() > 1 && predecessor == asked.last().copied() {
+            events(Event::Done);
+            return Ok(Outcome::Reloaded { pid });
         }
-    }
-
-    /// Gives a signal that our parent in the foreground has passed on to the successor, if there is one;
-    /// whether there is.
-    pub(super) fn pass_on(&self, Arrival { signal, sender, .. }: Arrival) -> bool {
-        match (self.successor.get(), sender) {
-            (Some(successor), Sender::Process(sender))
-                if sender.is_some() && sender == self.parent =>
+        // The signal that asks for it would end any other daemon.
+        if !pid_file::offers_reload(&location, &running)? {
+            // Nor does one that is handing over just now.
+            if doubted.replace(pid) != Some(pid) && pid_file::wait_for_outcome(&location, deadline)?
             {
-                end_child(*successor, signal);
-                true
+                continue;
             }
-            _ => false,
+            return Err(Error::new(
+                Kind::Action,
+                format!(
+                    "{name} (PID {pid}) does not reload: it was started without reload_on_hup, or is \
+                     about to end"
+                ),
+            ));
+        }
+        if asked.is_empty() {
+            events(Event::Begin(Verb::Reload));
+        }
+        asked.push(pid);
+        let handle = running.handle.map_err(|error| cannot_ask(name, pid, error))?;
+        let request = Request { location: &location, name, pid, handle, deadline };
+        if let Some(pid) = request.make()? {
+            events(Event::Done);
+            return Ok(Outcome::Reloaded { pid });
         }
     }
+}
 
-    fn succeed(&self, rerun: Rerunner) -> Result<(), Error> {
-        let cannot = |what: &str, error| Error::system(format!("cannot reload: {what}"), error);
-        if let Some(pid_file) = &self.pid_file {
-            // Whoever wants to start a daemon waits for the outcome from now on.
-            pid_file.begin_startup()?;
-        }
-        let result = channel().map_err(|error| cannot("cannot make a channel", error)).and_then(
-            |(starter, newborn)| {
-                // Or a child that the worker forks meanwhile would keep it open, and the successor
-                // would not see our end.
-                let number = starter.as_fd().as_raw_fd();
-                also_close_in_forked_children(starter.as_fd());
-                match self.spawn(newborn.as_fd(), rerun) {
-                    Ok(successor) => {
-                        drop(newborn);
-                        let mut watch = Watch::new(&self.config, starter, None, successor);
-                        let result = self.watch(&mut watch, successor);
-                        // Before it is closed, and the number somebody else's.
-                        forget_in_forked_children(number);
-                        result
-                    }
-                    Err(error) => {
-                        forget_in_forked_children(number);
-                        drop(starter);
-                        Err(error)
-                    }
+/// The daemon, if there is one, once its start is over.
+fn find(
+    location: &Location,
+    name: &str,
+    deadline: Option<Instant>,
+) -> Result<Option<Running>, Error> {
+    loop {
+        match pid_file::look(location)? {
+            Presence::Absent { .. } => return Ok(None),
+            Presence::Running(running) => return Ok(Some(running)),
+            Presence::Starting => {
+                if !pid_file::wait_for_outcome(location, deadline)? {
+                    let message = format!("timed out while waiting for {name} to finish starting");
+                    return Err(Error::new(Kind::TimedOut, message));
                 }
+            }
+        }
+    }
+}
+
+/// One reload of one daemon.
+struct Request<'a> {
+    location: &'a Location,
+    name: &'a str,
+    pid: Pid,
+    handle: PidFd,
+    deadline: Option<Instant>,
+}
+
+impl Request<'_> {
+    /// The PID of the successor that this one has for it; `None`: it has no answer, and may have a successor
+    /// for another reason.
+    fn make(&self) -> Result<Option<Pid>, Error> {
+        /// A signal that meets another one of its kind, not yet seen, is lost.
+        const AGAIN: Duration = Duration::from_secs(1);
+        let cannot = |error| Error::system("cannot wait for the daemon's answer", error);
+        let awaited = Awaited::new().map_err(cannot)?;
+        while !self.is_late() {
+            match self.handle.ask_with(Signal::HUP, Some(awaited.ticket)) {
+                // It has ended: below.
+                Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                    return Err(cannot_ask(self.name, self.pid, error));
+                }
+                _ => {}
+            }
+            let again = deadline_in(AGAIN).into_iter().chain(self.deadline).min();
+            while again.is_none_or(|again| Instant::now() < again) {
+                let fds = [Some(awaited.as_fd()), Some(self.handle.as_fd())];
+                match wait_readable(fds, again).map_err(cannot)? {
+                    [true, _] => {
+                        if let Some(talk) = awaited.accept_from(self.pid).map_err(cannot)? {
+                            return self.hear(talk);
+                        }
+                    }
+                    [false, true] => return Ok(None),
+                    [false, false] => {}
+                }
+            }
+            // It may be in another network namespace, from where there is no answer.
+            if self.has_successor()? {
+                return Ok(None);
+            }
+        }
+        Err(self.late())
+    }
+
+    /// Its answer, as soon as there is one.
+    fn hear(&self, talk: OwnedFd) -> Result<Option<Pid>, Error> {
+        let cannot = |error| Error::system("cannot hear the daemon's answer", error);
+        let talk = Starter::of(talk);
+        match wait_readable([Some(talk.as_fd())], self.deadline).map_err(cannot)? {
+            [false] => Err(self.late()),
+            [true] => match talk.receive().map_err(cannot)? {
+                Some(Report::Successor(pid)) => Ok(Some(pid)),
+                Some(Report::Failed(code, why)) => {
+                    Err(Error::new(Kind::Start, why).with_exit_code(code.max(1)))
+                }
+                // Another reload was before this one, or it dies, and has let go of this before.
+                _ => Ok(None),
             },
-        );
-        match result {
-            Ok(()) => {
-                self.lifecycle.end_for_reload();
-                Ok(())
-            }
-            Err(error) => {
-                if let Some(pid_file) = &self.pid_file {
-                    pid_file.end_startup();
-                }
-                Err(error)
-            }
         }
     }
 
-    fn spawn(&self, channel: BorrowedFd<'_>, rerun: Rerunner) -> Result<Pid, Error> {
-        let program = self.origin.program.as_ref();
-        let program = program.map_err(|error| {
-            let message = format!("cannot reload: the program cannot be found: {error}");
-            Error::new(Kind::Start, message)
-        })?;
-        let dir = self.origin.dir.as_ref().map_err(|error| {
-            let message = format!("cannot reload: its working directory is unknown: {error}");
-            Error::new(Kind::Start, message)
-        })?;
-        let to_parent = self.link.newborn();
-        let parent = self.parent.zip(to_parent.as_ref().map(|newborn| newborn.as_fd()));
-        let pid_file = self.pid_file.as_ref().map(|pid_file| pid_file.descriptors().into());
-        let listener::Passed { names, sockets, given } = listener::pass();
-        let handover = Handover { given, channel, pid_file, parent };
-        let mut variables = vec![(VARIABLE, handover.encode(sockets.len()))];
-        if !sockets.is_empty() {
-            variables.push((LISTEN_FDS, sockets.len().to_string().into()));
-            variables.push((LISTEN_FDNAMES, names.join(":").into()));
-        }
-        let what = Rerun {
-            program,
-            words: &self.origin.words,
-            dir,
-            variables,
-            pid_variable: (!sockets.is_empty()).then_some(LISTEN_PID),
-            group: if self.parent.is_none() { Group::Own } else { Group::Ours },
-            pass: sockets.iter().map(AsRawFd::as_raw_fd).chain(handover.descriptors()).collect(),
-        };
-        rerun(what).map_err(|error| {
-            let what = format!("cannot reload: cannot run {program:?} in {dir:?}");
-            Error::system(what, error)
+    fn has_successor(&self) -> Result<bool, Error> {
+        Ok(match pid_file::look(self.location)? {
+            Presence::Running(next) => next.predecessor == Some(self.pid),
+            _ => false,
         })
     }
 
-    /// Watches the successor come up, and hands the PID file over to it. After an error there is none.
-    fn watch(&self, watch: &mut Watch, successor: Pid) -> Result<(), Error> {
-        watch.is_named(successor);
-        let failure = match watch.until_certain() {
-            Ok(_) => match self.hand_over(watch, successor) {
-                Ok(()) => return Ok(()),
-                Err(failure) => failure,
-            },
-            Err(failure) => failure,
-        };
-        watch.put_down(|order| {
-            let signal = match order {
-                Order::Terminate => Signal::TERM,
-                Order::Kill => Signal::KILL,
-            };
-            end_child(successor, signal);
-            true
-        });
-        end_child(successor, Signal::KILL);
-        let died: Option<ExitStatus> =
-            process::wait(Children::One(successor)).ok().flatten().map(|(_, status)| status);
-        Err(watch.explain(failure, died))
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    fn hand_over(&self, watch: &mut Watch, successor: Pid) -> Result<(), Failure> {
-        /// Ample for a process that has nothing else to do.
-        const TAKING: Duration = Duration::from_secs(10);
-        // It may have been asked to end meanwhile, and then there must be no successor.
-        if self.lifecycle.is_ending()
-            || self.pid_file.as_ref().is_some_and(|pid_file| !pid_file.let_go())
-        {
-            return Err(Failure::System("go on", io::Error::other("the daemon is about to end")));
-        }
-        let taken = match watch.starter.reply(Reply::Accepted) {
-            Ok(()) => watch.until_taken(deadline_in(TAKING)),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Death),
-            Err(error) => Err(Failure::System("tell the successor", error)),
-        };
-        match (taken, &self.pid_file) {
-            (Ok(()), pid_file) => {
-                if let Some(pid_file) = pid_file {
-                    pid_file.disown();
-                }
-                listener::forget();
-                let _ = self.successor.set(successor);
-                if self.parent.is_some() {
-                    self.link.tell(&Report::Successor(successor));
-                }
-                Ok(())
-            }
-            (Err(failure), Some(pid_file)) => {
-                // It must not be in the way of taking everything back.
-                end_child(successor, Signal::KILL);
-                process::wait_for_death(successor);
-                match pid_file.take_back() {
-                    Ok(()) => Err(failure),
-                    // Nobody would find the daemon any more.
-                    Err(error) => self.lifecycle.finish(&crate::shutdown::End::of_message(
-                        &format!("its successor has died, and {error}"),
-                    )),
-                }
-            }
-            (Err(failure), None) => Err(failure),
-        }
+    fn late(&self) -> Error {
+        let Self { name, pid, .. } = self;
+        let message = format!("Timed out while waiting for {name} (PID {pid}) to reload");
+        Error::new(Kind::TimedOut, message)
     }
 }
 
-/// Signals a successor that is still our child. The worker may have buried it, by waiting for just any
-/// child or by ignoring SIGCHLD, and then its number is nobody's or somebody else's.
-fn end_child(successor: Pid, signal: Signal) {
-    if !process::has_ended(successor) {
-        kill_child(successor, signal);
-    }
+fn has_ended(name: &str, pid: Pid) -> Error {
+    Error::new(Kind::Start, format!("{name} (PID {pid}) has ended instead of reloading"))
+}
+
+fn cannot_ask(name: &str, pid: Pid, error: io::Error) -> Error {
+    Error::system(format!("cannot signal {name} (PID {pid})"), error)
 }

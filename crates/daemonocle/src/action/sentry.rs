@@ -18,7 +18,7 @@ use crate::sys::signal::Signal;
 use crate::sys::signal::arrival::{Arrival, Sender, Signals};
 
 use super::keeper::Kept;
-use super::reload::Reloader;
+use super::reloader::Reloader;
 
 /// The daemon's connection to the command `start`, for as long as there is one.
 pub(super) struct Link {
@@ -207,10 +207,11 @@ impl Sentry {
             return;
         }
         // That the terminal has hung up is something else.
-        if let (Some(rerun), Arrival { signal: Signal::HUP, sender, .. }) = (self.on_hup, arrival)
+        if let (Some(rerun), Arrival { signal: Signal::HUP, sender, ticket, .. }) =
+            (self.on_hup, arrival)
             && sender != Sender::Kernel
         {
-            self.reloader.reload_elsewhere(rerun);
+            self.reloader.reload_elsewhere(rerun, ticket);
             return;
         }
         if self.end_on.contains(&arrival.signal) {

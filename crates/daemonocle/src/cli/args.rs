@@ -62,6 +62,10 @@ pub enum Action<O = NoOptions> {
         /// What to tell, in this order; nothing here: what [`Status`](crate::Status) has.
         fields: Vec<Field>,
     },
+    /// Reload the daemon. Only where the definition says
+    /// [`reload_on_hup`](crate::Daemon::reload_on_hup), which clap is not told: a larger program that wants
+    /// it has a subcommand of its own for it, and gives this to [`Daemon::act`](crate::Daemon::act).
+    Reload,
 }
 
 /// The form of a status.
@@ -153,6 +157,7 @@ impl<O: Args> FromArgMatches for Action<O> {
                 let fields = matches.get_many::<Vec<Field>>(FIELDS).unwrap_or_default();
                 Ok(Self::Status { format, fields: fields.flatten().copied().collect() })
             }
+            Some((RELOAD, _)) => Ok(Self::Reload),
             _ => Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand)),
         }
     }
@@ -161,6 +166,13 @@ impl<O: Args> FromArgMatches for Action<O> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+const RELOAD: &str = "reload";
+
+/// As a subcommand, beside the others.
+pub(super) fn reload() -> Command {
+    Command::new(RELOAD).about("Reload the daemon.")
 }
 
 const START: &str = "Start the daemon.";

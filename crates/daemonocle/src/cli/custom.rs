@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::daemon::{Bound, Daemon, Perform, Run, defaults};
 use crate::error::Result;
 
-use super::args::{Action, NoOptions};
+use super::args::{Action, NoOptions, reload};
 use super::render::Teller;
 use super::run::{explain, failed};
 
@@ -83,6 +83,7 @@ impl Daemon {
     #[must_use]
     pub fn commands<O: Args>(&self, command: Command) -> Command {
         let command = Action::<O>::augment_subcommands(command);
+        let command = command.subcommands(self.reloading().map(|_| reload()));
         self.customs().iter().fold(command, |command, custom| command.subcommand(custom.command()))
     }
 

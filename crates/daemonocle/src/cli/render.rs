@@ -41,6 +41,7 @@ impl Teller {
                     Verb::Start => "Starting",
                     Verb::Stop => "Stopping",
                     Verb::Kill => "Killing",
+                    Verb::Reload => "Reloading",
                 };
                 self.begun = Some(verb);
                 let _ = out(&self.beginning(verb));

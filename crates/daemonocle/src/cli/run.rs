@@ -149,11 +149,28 @@ impl Daemon {
             Action::Status { format, fields } => {
                 return self.show_fields(format, &fields, &mut teller);
             }
+            Action::Reload => return self.reload_and_tell(&mut teller),
         };
         match result {
             Ok(Outcome::Ended { status }) => pass_on(status),
             Ok(_) => ExitCode::SUCCESS,
             Err(error) => failed(&error, &mut teller),
+        }
+    }
+
+    fn reload_and_tell(&self, teller: &mut Teller) -> ExitCode {
+        let result = match self.reloading() {
+            Some(reload) => reload(self.settings(), &mut |event| teller.event(event)),
+            None => Err(Error::definition(format!(
+                "{} does not reload: its definition has no reload_on_hup",
+                self.settings().name
+            ))),
+        };
+        match result {
+            // Whoever has changed a configuration wants to know that it is not in force.
+            Ok(Outcome::NotRunning) => ExitCode::FAILURE,
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => failed(&error, teller),
         }
     }
 
@@ -223,6 +240,7 @@ impl<O> Action<O> {
             }
             Self::Stop { how } => (Action::Stop { how }, None),
             Self::Status { format, fields } => (Action::Status { format, fields }, None),
+            Self::Reload => (Action::Reload, None),
         }
     }
 }

@@ -164,17 +164,7 @@ impl Config {
 
     /// How long a start waits for others.
     pub(crate) const fn patience(&self) -> Patience {
-        Patience { for_start: self.longest_start(), for_end: self.settings.stop_timeout }
-    }
-
-    /// As long as a start may take that succeeds at the last moment, or fails then and has to be
-    /// cleared away.
-    const fn longest_start(&self) -> Duration {
-        let Settings { startup, start_timeout, stop_timeout, .. } = &self.settings;
-        let start = match startup {
-            Startup::Alive(limit) => start_timeout.saturating_add(*limit),
-            Startup::Ready(limit) => *limit,
-        };
-        start.saturating_add(*stop_timeout)
+        let for_start = self.settings.longest_start();
+        Patience { for_start, for_end: self.settings.stop_timeout }
     }
 }

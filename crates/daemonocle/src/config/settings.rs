@@ -110,6 +110,16 @@ impl Settings {
         self.reload_on_hup.map(|OnDemand(rerun)| rerun)
     }
 
+    /// As long as a start may take that succeeds at the last moment, or fails then and has to be
+    /// cleared away.
+    pub(crate) const fn longest_start(&self) -> Duration {
+        let start = match self.startup {
+            Startup::Alive(limit) => self.start_timeout.saturating_add(limit),
+            Startup::Ready(limit) => limit,
+        };
+        start.saturating_add(self.stop_timeout)
+    }
+
     /// Where the running daemon is to be found: all that `stop` and `status` need, so that they
     /// work although the working directory, say, has gone since.
     pub(crate) fn locate(&self) -> Result<Location, Error> {

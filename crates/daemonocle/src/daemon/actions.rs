@@ -115,6 +115,40 @@ impl Daemon {
         action::restart(&self.settings, &self.subject, *stop, *start, events)
     }
 
+    /// Asks the daemon to reload (HUP, with a mark, by pidfd_send_signal(2)), and waits for its answer: a new
+    /// process has taken over, [`Outcome::Reloaded`]. It must have been started from a definition with
+    /// [`reload_on_hup`](Self::reload_on_hup). One that is not running is no error,
+    /// [`Outcome::NotRunning`]; a start in progress is waited for.
+    ///
+    /// The daemon answers on an abstract socket, unix(7), so it should be in the caller's network namespace;
+    /// from another one only a success is seen, after a second.
+    ///
+    /// # Errors
+    ///
+    /// The daemon goes on as before: the new process did not come up ([`Error::exit_code`] is its own, the
+    /// message its reason, as in [`Context::reload`](crate::Context::reload)), or the daemon does not reload
+    /// when it is asked to. Or it has ended meanwhile, or there was no answer within the time that a start
+    /// may take.
+    ///
+    /// ```no_run
+    /// use daemonocle::{Daemon, Outcome};
+    /// let daemon = Daemon::new("example").pid_file("/tmp/example.pid").reload_on_hup();
+    /// if let Outcome::Reloaded { pid } = daemon.reload()? {
+    ///     println!("it is process {pid} now");
+    /// }
+    /// # Ok::<(), daemonocle::Error>(())
+    /// ```
+    pub fn reload(&self) -> Result<Outcome, Error> {
+        self.reload_telling(&mut |_| {})
+    }
+
+    pub(crate) fn reload_telling(
+        &self,
+        events: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Outcome, Error> {
+        action::reload(&self.settings, events)
+    }
+
     /// The state of the daemon, one that is still starting included; `None` when it is not running. Takes a tenth of a second, the
     /// time over which the use of the processor is measured, and changes nothing.
     ///

@@ -14,6 +14,9 @@ use super::options::Bound;
 /// The actions that every daemon has, in this order.
 const BUILT_IN: [&str; 4] = ["start", "stop", "restart", "status"];
 
+/// The one that a daemon has whose definition says `reload_on_hup`.
+pub(super) const RELOAD: &str = "reload";
+
 /// An action of the program's own.
 pub(crate) struct Custom {
     name: String,
@@ -83,10 +86,9 @@ impl Daemon {
 
     pub(crate) fn register(mut self, name: String, perform: impl Perform + 'static) -> Self {
         let name = name.replace('_', "-");
-        let names = self.customs.iter().map(Custom::name);
+        let names = self.customs.iter().map(Custom::name).chain(self.reload.map(|_| RELOAD));
         match objection(&name, names) {
-            // The first one is enough to tell.
-            Some(text) => drop(self.settings.objection.get_or_insert(text)),
+            Some(text) => self.object(text),
             None => {
                 let place = self.customs.partition_point(|other| other.rank().lt(rank(&name)));
                 self.customs.insert(place, Custom { name, perform: Box::new(perform) });
@@ -95,8 +97,9 @@ impl Daemon {
         self
     }
 
-    /// The names of all actions: `start`, `stop`, `restart`, `status`, and then those of the program's own
-    /// by their names, which is also the order of the help text.
+    /// The names of all actions: `start`, `stop`, `restart`, `status`, then `reload` if the definition says
+    /// [`reload_on_hup`](Self::reload_on_hup), and then those of the program's own by their names, which is
+    /// also the order of the help text.
     ///
     /// ```
     /// let daemon = daemonocle::Daemon::new("example")
@@ -107,7 +110,8 @@ impl Daemon {
     /// ```
     #[must_use]
     pub fn actions(&self) -> Vec<&str> {
-        BUILT_IN.into_iter().chain(self.customs.iter().map(Custom::name)).collect()
+        let reload = self.reload.map(|_| RELOAD);
+        BUILT_IN.into_iter().chain(reload).chain(self.customs.iter().map(Custom::name)).collect()
     }
 
     /// Does the action of this name, with all its options at their defaults; dashes and underscores are
@@ -147,11 +151,19 @@ impl Daemon {
             }
             _ => {
                 self.settings.check_words()?;
+                if let (RELOAD, Some(reload)) = (name, self.reload) {
+                    return reload(&self.settings, &mut |_| {});
+                }
                 let custom = self.custom(&name.replace('_', "-"));
                 let custom = custom.ok_or_else(|| self.invalid(name))?;
                 outcome(&custom.name, custom.perform.by_default(&custom.name, self))
             }
         }
+    }
+
+    /// Something is wrong with the name of an action. The first one is enough to tell.
+    pub(super) fn object(&mut self, text: String) {
+        self.settings.objection.get_or_insert(text);
     }
 
     /// The registered action of this name.
@@ -208,7 +220,11 @@ fn objection<'a>(name: &str, mut others: impl Iterator<Item = &'a str>) -> Optio
         ));
     }
     let is_taken = name == "help" || BUILT_IN.contains(&name) || others.any(|other| other == name);
-    is_taken.then(|| format!("action {name:?} is there already: give yours another name"))
+    is_taken.then(|| taken(name))
+}
+
+pub(super) fn taken(name: &str) -> String {
+    format!("action {name:?} is there already: give yours another name")
 }
 
 /// What an action of the program's own has come to.

@@ -12,14 +12,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::action::{Hooks, Subject};
+use crate::action::{self, Event, Hooks, Outcome, Subject};
 use crate::config::{Detach, Settings, Startup};
+use crate::error::Error;
 use crate::layout::Layout;
 use crate::sys::signal::Signal;
 
-use custom::Custom;
 #[cfg(feature = "cli")]
 pub(crate) use custom::Perform;
+use custom::{Custom, RELOAD, taken};
 #[cfg(feature = "cli")]
 pub(crate) use options::{Bound, Run, defaults};
 
@@ -45,7 +46,12 @@ pub struct Daemon {
     subject: Subject,
     /// In their order.
     customs: Vec<Custom>,
+    /// What the action `reload` does, where there is one.
+    reload: Option<Reload>,
 }
+
+/// Only by way of this, so that a program without the action does not carry what it takes.
+pub(crate) type Reload = fn(&Settings, &mut dyn FnMut(Event<'_>)) -> Result<Outcome, Error>;
 
 impl Default for Daemon {
     /// A daemon named after the program's file, or `daemon` if the program was told none.
@@ -74,6 +80,7 @@ impl Daemon {
                 hooks: Mutex::new(Hooks { start: None, shutdown: None }),
             },
             customs: Vec::new(),
+            reload: None,
         }
     }
 
@@ -367,6 +374,9 @@ impl Daemon {
     /// up ends it all the same. What there is to say when a reload fails goes to standard error. Default:
     /// HUP is one of [`end_on`](Self::end_on). A program ([`exec`](Self::exec)) gets HUP itself.
     ///
+    /// And adds the action `reload`, see [`reload`](Self::reload), which tells how it went to who has
+    /// asked for it.
+    ///
     /// ```
     /// use daemonocle::Daemon;
     /// let daemon = Daemon::new("example").reload_on_hup().stderr_file("/tmp/example.log");
@@ -376,7 +386,17 @@ impl Daemon {
     #[must_use]
     pub fn reload_on_hup(mut self) -> Self {
         self.settings.set_reload_on_hup();
+        self.reload = Some(action::reload);
+        if self.custom(RELOAD).is_some() {
+            self.object(taken(RELOAD));
+        }
         self
+    }
+
+    /// What the action `reload` does, where there is one.
+    #[cfg(feature = "cli")]
+    pub(crate) const fn reloading(&self) -> Option<Reload> {
+        self.reload
     }
 
     #[cfg(feature = "cli")]

@@ -9,6 +9,7 @@
 //!   through both forks to the daemon, which keeps it for life.
 //! - `LIFE`, a record lock of the daemon: the kernel names its holder, and drops it at his death.
 //! - `STAYING`, another one, until the daemon begins to end: then it is not worth being told of.
+//! - `RELOADS`, another one, of a daemon that reloads when it is asked to.
 //! - two more of the daemon, whose bytes tell the directory and name, and the path (`place`).
 //! - one more where the daemon is another program, and a process of ours keeps it (`program`), or
 //!   where it has taken over from one that has reloaded (`succession`).
@@ -34,6 +35,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -60,6 +62,7 @@ const STARTUP: Byte = Byte(1 << 30);
 const CLAIM: Byte = Byte((1 << 30) + 1);
 const LIFE: Byte = Byte((1 << 30) + 2);
 const STAYING: Byte = Byte((1 << 30) + 3);
+const RELOADS: Byte = Byte((1 << 30) + 4);
 
 /// The PID file that this very process lives by. It must never be opened and closed here: the
 /// closing would drop `LIFE`.
@@ -85,6 +88,7 @@ pub(crate) struct PidFile {
     /// Whether it is this process's to remove: not while it is a predecessor's still, nor when it is a
     /// successor's already.
     is_ours: Mutex<bool>,
+    offers_reload: AtomicBool,
 }
 
 /// The answer to an attempt to claim a PID file.
@@ -96,6 +100,22 @@ pub(crate) enum Claim {
 }
 
 impl PidFile {
+    /// One that this process has claimed.
+    fn new(location: &Location, file: File, dir: Dir, inode: Inode) -> Self {
+        Self {
+            name: location.name.clone(),
+            path: location.path.clone(),
+            places: place::both(dir.inode(), location),
+            file,
+            dir,
+            inode,
+            mode: 0,
+            predecessor: None,
+            is_ours: Mutex::new(true),
+            offers_reload: AtomicBool::new(false),
+        }
+    }
+
     /// Takes the file at `location` for a daemon about to be started, making it and its directory
     /// if need be. Waits with `patience` for another start in progress, and for a daemon that is
     /// about to end.
@@ -124,12 +144,8 @@ impl PidFile {
             match site.take(&mut evictions, deadline, patience.for_end) {
                 Ok(Taken::Nothing) => {}
                 Ok(Taken::Place { broken }) => {
-                    let places = site.places();
-                    let (name, path) = (location.name.clone(), location.path.clone());
                     let mode = 0o644 & !umask;
-                    let (predecessor, is_ours) = (None, Mutex::new(true));
-                    let file =
-                        Self { file, dir, name, path, inode, places, mode, predecessor, is_ours };
+                    let file = Self { mode, ..Self::new(location, file, dir, inode) };
                     return Ok(Claim::Ours { file, broken });
                 }
                 Ok(Taken::By(pid)) => return Ok(Claim::Running(pid)),
@@ -158,8 +174,10 @@ impl PidFile {
     fn take_life(&self) -> Result<(), Error> {
         let [entry, path] = self.places;
         let predecessor = self.predecessor.map(succession::byte_of);
+        let reloads = self.offers_reload.load(Ordering::SeqCst).then_some(RELOADS);
+        let some = predecessor.into_iter().chain(reloads);
         // `LIFE` last: who has it has all of them.
-        for byte in predecessor.into_iter().chain([entry, path, STAYING, LIFE]) {
+        for byte in some.chain([entry, path, STAYING, LIFE]) {
             if !lock::try_own(&self.file, byte).map_err(|error| self.cannot("lock", error))? {
                 return Err(self.locked());
             }
@@ -244,6 +262,12 @@ impl PidFile {
         }
     }
 
+    /// From the beginning of its life on, tells everybody that this daemon reloads when it is asked to by a
+    /// signal, which would end another one.
+    pub(crate) fn offer_reload(&self) {
+        self.offers_reload.store(true, Ordering::SeqCst);
+    }
+
     /// Tells whoever waits that the outcome of the start is known. For the daemon, once nobody else
     /// shares the claim: it must never be held by anybody when neither lock explains why.
     pub(crate) fn end_startup(&self) {
@@ -297,6 +321,17 @@ impl PidFile {
     fn cannot(&self, what: &str, error: io::Error) -> Error {
         Error::system(format!("cannot {what} PID file {:?}", self.path), error)
     }
+}
+
+/// Whether this daemon reloads when it is asked to.
+pub(crate) fn offers_reload(location: &Location, running: &Running) -> Result<bool, Error> {
+    // Without it, it was deleted or moved: whoever is found all the same can only be ended.
+    let Some(file) = &running.pin else {
+        return Ok(false);
+    };
+    let holder = lock::holder(file, RELOADS);
+    let holder = holder.map_err(|error| location.cannot("examine the locks of", error))?;
+    Ok(holder == Some(Holder::Process(running.holder)))
 }
 
 /// Looks who holds the PID file at `location`. Reads, and changes nothing.
@@ -384,11 +419,7 @@ pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> 
     match attempt {
         Attempt::Taken if !is_sole_in_place(location, &dir, inode)? => return Ok(false),
         Attempt::Taken => {
-            let (name, path) = (location.name.clone(), location.path.clone());
-            let places = place::both(dir.inode(), location);
-            let (predecessor, is_ours) = (None, Mutex::new(true));
-            PidFile { file, dir, name, path, inode, places, mode: 0, predecessor, is_ours }
-                .remove()?;
+            PidFile::new(location, file, dir, inode).remove()?;
         }
         Attempt::Squatted => evict(location, &dir, inode)?,
         Attempt::Held => {}

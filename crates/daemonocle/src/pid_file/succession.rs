@@ -19,7 +19,7 @@ use crate::sys::process::Pid;
 
 use super::access::is_sole_in_place;
 use super::program::MOST_PIDS;
-use super::{CLAIM, LIFE, PidFile, STARTUP, STAYING, own, place};
+use super::{CLAIM, LIFE, PidFile, RELOADS, STARTUP, STAYING, own};
 
 /// The byte of the PID that there is not, 0, among those by which a successor names its predecessor.
 const PREDECESSORS: i64 = 1 << 33;
@@ -65,7 +65,7 @@ impl PidFile {
         }
         let [entry, path] = self.places;
         // Cannot fail for locks that are held. `LIFE` first: who has it has all of them.
-        for byte in [LIFE, STAYING, path, entry] {
+        for byte in [LIFE, STAYING, RELOADS, path, entry] {
             let _ = lock::release_own(&self.file, byte);
         }
         true
@@ -107,10 +107,8 @@ impl PidFile {
         if !lock::try_shared(&file, CLAIM).map_err(cannot)? {
             return wrong("the daemon that reloads does not hold it");
         }
-        let (name, path) = (location.name.clone(), location.path.clone());
-        let places = place::both(dir.inode(), location);
         let (predecessor, is_ours) = (Some(predecessor), Mutex::new(false));
-        Ok(Self { file, dir, name, path, inode, places, mode: 0, predecessor, is_ours })
+        Ok(Self { predecessor, is_ours, ..Self::new(location, file, dir, inode) })
     }
 
     /// As [`begin_life`](Self::begin_life), for the successor of a daemon that has let go of the file, and

@@ -4,6 +4,7 @@
 //! Functions here know nothing of daemons; they give each call a Rust type, check its result and
 //! retry it when a signal interrupted it.
 
+pub(crate) mod answer;
 pub(crate) mod fd;
 pub(crate) mod fs;
 pub(crate) mod hooks;

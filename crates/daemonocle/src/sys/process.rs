@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 
 use rustix::process as rx;
 
+use super::answer::Ticket;
 use super::hooks::keeping_descriptors;
 use super::signal::arrival::Polite;
 use super::signal::{Blocked, Signal};
@@ -267,7 +268,12 @@ impl PidFd {
     /// Sends a signal with a mark that says "the same as before, if you have it already": one that
     /// the library's own handlers understand, and that is any signal to everybody else.
     pub(crate) fn ask(&self, signal: Signal) -> io::Result<()> {
-        let info = Polite::new(signal);
+        self.ask_with(signal, None)
+    }
+
+    /// As [`ask`](Self::ask), and says where an answer is awaited.
+    pub(crate) fn ask_with(&self, signal: Signal, ticket: Option<Ticket>) -> io::Result<()> {
+        let info = Polite::new(signal, ticket);
         let fd = self.0.as_raw_fd();
         // SAFETY: the descriptor is open, and `info` is laid out as the kernel wants it, and valid
         // for the whole call.

@@ -9,6 +9,7 @@ use rustix::process as rx;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{Signal, die_by, set_of};
+use crate::sys::answer::Ticket;
 use crate::sys::fd::Guarded;
 use crate::sys::hooks::is_copy;
 use crate::sys::process::Pid;
@@ -21,6 +22,8 @@ pub(crate) struct Arrival {
     pub(crate) sender: Sender,
     /// When it came, whenever it is heard of.
     pub(crate) at: Moment,
+    /// Where its sender awaits an answer.
+    pub(crate) ticket: Option<Ticket>,
 }
 
 /// A moment, in nanoseconds of `CLOCK_MONOTONIC` (clock_gettime(2)).
@@ -43,12 +46,12 @@ pub(crate) enum Sender {
     Kernel,
     /// A process, if it can be seen from here.
     Process(Option<Pid>),
-    /// A process that asks for the end and will ask again if need be: see [`Polite`].
+    /// A process that asks for something and will ask again if need be: see [`Polite`].
     Polite,
 }
 
-/// A signal that carries a mark, by which its receiver can tell it from one of kill(1): it asks
-/// for the end, and when it comes again it does not ask for more (`SI_QUEUE`, sigaction(2)).
+/// A signal that carries a mark, by which its receiver can tell it from one of kill(1): when it comes
+/// again it does not ask for more (`SI_QUEUE`, sigaction(2)). It may tell where to answer.
 ///
 /// The layout is the kernel's `siginfo_t` for signals of rt_sigqueueinfo(2).
 #[repr(C)]
@@ -67,10 +70,11 @@ pub(crate) struct Polite {
 const MARK: usize = 0x6461_656d;
 
 impl Polite {
-    pub(crate) fn new(signal: Signal) -> Self {
+    pub(crate) fn new(signal: Signal, ticket: Option<Ticket>) -> Self {
         Self {
             number: signal.number(),
-            errno: 0,
+            // Of no use to anybody else, and passed on as it is.
+            errno: ticket.map_or(0, Ticket::number),
             code: libc::SI_QUEUE,
             #[cfg(target_pointer_width = "64")]
             padding: 0,
@@ -140,21 +144,22 @@ impl AsFd for Signals {
     }
 }
 
-const RECORD: usize = 16;
+const RECORD: usize = 20;
 
 /// What stands in a record where there is no PID.
 const KERNEL: i32 = -1;
 const POLITE: i32 = -2;
 
 fn decode(record: [u8; RECORD]) -> Option<Arrival> {
-    let [a, b, c, d, e, f, g, h, at @ ..] = record;
+    let [a, b, c, d, e, f, g, h, i, j, k, l, at @ ..] = record;
     let sender = match i32::from_ne_bytes([e, f, g, h]) {
         KERNEL => Sender::Kernel,
         POLITE => Sender::Polite,
         pid => Sender::Process(Pid::new(pid)),
     };
     let signal = Signal::new(i32::from_ne_bytes([a, b, c, d]))?;
-    Some(Arrival { signal, sender, at: Moment(u64::from_ne_bytes(at)) })
+    let ticket = Ticket::new(i32::from_ne_bytes([i, j, k, l]));
+    Some(Arrival { signal, sender, at: Moment(u64::from_ne_bytes(at)), ticket })
 }
 
 /// Runs inside the signal handler.
@@ -178,11 +183,12 @@ fn handle(pipe: &Guarded, owner: Pid, signal: Signal, info: &libc::siginfo_t) {
     // SAFETY: this code says that a value has been filled in.
     let is_polite =
         info.si_code == libc::SI_QUEUE && unsafe { info.si_value() }.sival_ptr.addr() == MARK;
-    let sender = if is_polite { POLITE } else { sender };
+    let (sender, ticket) = if is_polite { (POLITE, info.si_errno) } else { (sender, 0) };
     let mut record = [0; RECORD];
     record[..4].copy_from_slice(&signal.number().to_ne_bytes());
     record[4..8].copy_from_slice(&sender.to_ne_bytes());
-    record[8..].copy_from_slice(&Moment::now().0.to_ne_bytes());
+    record[8..12].copy_from_slice(&ticket.to_ne_bytes());
+    record[12..].copy_from_slice(&Moment::now().0.to_ne_bytes());
     // EAGAIN: see `register`. EINTR cannot be: a write to a pipe that does not block is atomic.
     let _ = rustix::io::write(pipe, &record);
 }
@@ -218,7 +224,7 @@ impl Queue {
                 } else {
                     Sender::Kernel
                 };
-                Ok(Arrival { signal, sender, at: Moment::now() })
+                Ok(Arrival { signal, sender, at: Moment::now(), ticket: None })
             }
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
@@ -246,9 +252,11 @@ mod tests {
         record[..4].copy_from_slice(&15_i32.to_ne_bytes());
         record[4..8].copy_from_slice(&77_i32.to_ne_bytes());
         let now = Moment::now();
-        record[8..].copy_from_slice(&now.0.to_ne_bytes());
-        let arrival = decode(record).map(|a| (a.signal, a.sender, a.at));
-        assert_eq!(arrival, Some((Signal::TERM, Sender::Process(Pid::new(77)), now)));
+        record[8..12].copy_from_slice(&5_i32.to_ne_bytes());
+        record[12..].copy_from_slice(&now.0.to_ne_bytes());
+        let arrival = decode(record).map(|a| (a.signal, a.sender, a.at, a.ticket));
+        let sender = Sender::Process(Pid::new(77));
+        assert_eq!(arrival, Some((Signal::TERM, sender, now, Ticket::new(5))));
         assert!(decode([0; RECORD]).is_none());
     }
 }

@@ -1,0 +1,242 @@
+//! The action `reload`: asks the daemon to, and tells how it went.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use daemonocle_tests::{
+    Fixture, Output, Pid, Sandbox, eventually, is_alive, skip_unless_root, skip_unless_there_is,
+    status_field,
+};
+use rustix::process::Signal;
+
+const OK: &str = "Starting example ... OK\n";
+const STOPPED: &str = "Stopping example ... OK\n";
+const RELOADED: &str = "Reloading example ... OK\n";
+const FAILED: &str = "Reloading example ... FAILED\n";
+
+/// A daemon that reloads when it is asked to.
+fn reloading(sandbox: &Sandbox) -> Fixture<'_> {
+    let fifo = sandbox.make_fifo("fifo");
+    let fixture = sandbox.fixture("reloads").set("on_hup", "yes").set("fifo", fifo);
+    fixture.set("out", sandbox.write("out", "")).set("plan", sandbox.write("plan", ""))
+}
+
+#[track_caller]
+fn reload(fixture: &Fixture<'_>) -> Output {
+    fixture.run(&["reload"]).finish()
+}
+
+/// Waits until one process is left, which is the daemon.
+#[track_caller]
+fn expect_running(fixture: &Fixture<'_>) -> Pid {
+    let mut pid = 0;
+    eventually("one is left, and is the daemon", || {
+        pid = fixture.pid().unwrap_or_default();
+        fixture.sandbox().survivors() == [pid]
+    });
+    let status = fixture.status();
+    assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+    pid
+}
+
+#[test]
+fn it_returns_when_the_new_one_is_the_daemon() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox);
+    let mut old = fixture.started();
+    for _ in 0..5 {
+        reload(&fixture).expect(0, RELOADED, "");
+        let new = fixture.pid().unwrap();
+        assert_ne!(new, old);
+        assert!(is_alive(new));
+        let warning = format!("WARNING: example already running with PID {new}\n");
+        fixture.start().expect(0, "", &warning);
+        old = new;
+    }
+    expect_running(&fixture);
+    assert_eq!(fixture.hook_log(), "0|Shutting down for reload\n".repeat(5));
+    fixture.stop().expect(0, STOPPED, "");
+    sandbox.expect_nobody();
+}
+
+/// The reason of the new process, in its words and with its exit code, and the old one goes on.
+#[test]
+fn it_tells_why_not() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox).set("ready", "0.5");
+    let pid = fixture.started();
+    for (plan, code, text) in [
+        ("fail", 1, "Child exited immediately with exit code 1: the new one does not like it here"),
+        ("exit", 9, "Child exited immediately with exit code 9"),
+        ("panic", 101, "Child exited immediately with exit code 101: no new one at all"),
+        ("kill", 134, "Child exited immediately with exit code 134: SIGABRT (6)"),
+        ("hang", 1, "Timed out: the daemon was not ready within 500ms"),
+    ] {
+        sandbox.write("plan", plan);
+        reload(&fixture).expect(code, FAILED, &format!("ERROR: {text}\n"));
+        assert_eq!(expect_running(&fixture), pid);
+    }
+    sandbox.write("plan", "");
+    reload(&fixture).expect(0, RELOADED, "");
+}
+
+#[test]
+fn nobody_is_there() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox);
+    reload(&fixture).expect(1, "", "WARNING: example is not running\n");
+    let pid = fixture.started();
+    sandbox.kill(pid);
+    reload(&fixture).expect(1, "", "WARNING: example is not running\n");
+}
+
+/// The signal would end it.
+#[test]
+fn a_daemon_that_does_not_reload_is_not_asked_to() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox);
+    for other in [
+        fixture.clone().unset("on_hup"),
+        // A program that is the daemon gets HUP itself.
+        fixture.clone().set("exec", "sleep\n600"),
+    ] {
+        let pid = other.started();
+        let why = format!(
+            "ERROR: example (PID {pid}) does not reload: it was started without reload_on_hup, or is \
+             about to end\n"
+        );
+        reload(&fixture).expect(1, "", &why);
+        assert!(is_alive(pid));
+        assert_eq!(other.pid(), Some(pid));
+        other.stop().expect(0, STOPPED, "");
+    }
+    // And where the definition does not say so, there is no such action.
+    let output = reload(&fixture.unset("on_hup"));
+    output.expect_error(2, "", &["unrecognized subcommand 'reload'"]);
+}
+
+#[test]
+fn it_is_among_the_actions() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox);
+    let calls = |list: &str| fixture.clone().set("calls", list).run(&[]).finish();
+    let list = r#"["start", "stop", "restart", "status", "reload"]"#;
+    calls("actions").expect(0, &format!("{list}\n"), "");
+    calls("reload,do reload").expect(0, "reload: NotRunning\ndo reload: NotRunning\n", "");
+    fixture.started();
+    let output = calls("reload");
+    let new = fixture.pid().unwrap();
+    output.expect(0, &format!("reload: Reloaded {{ pid: Pid({new}) }}\n"), "");
+    let output = calls("do reload");
+    let new = fixture.pid().unwrap();
+    output.expect(0, &format!("do reload: Reloaded {{ pid: Pid({new}) }}\n"), "");
+    let help = fixture.run(&["reload", "--help"]).finish();
+    assert!(help.stdout.starts_with("Reload the daemon.\n"), "{help:?}");
+}
+
+/// Everybody gets what he has asked for, by one reload after the other.
+#[test]
+fn by_many_at_once() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox);
+    let first = fixture.started();
+    for _ in 0..5 {
+        let clients: Vec<_> = (0..8).map(|_| fixture.run(&["reload"]).spawn()).collect();
+        for client in clients {
+            client.finish().expect(0, RELOADED, "");
+        }
+    }
+    assert_ne!(expect_running(&fixture), first);
+}
+
+/// A signal that meets another HUP which has not been seen yet is lost, and sent once more.
+#[test]
+fn although_the_signal_is_lost() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox);
+    let pid = fixture.started();
+    sandbox.signal(pid, Signal::STOP);
+    sandbox.signal(pid, Signal::HUP);
+    let client = fixture.run(&["reload"]).spawn();
+    client.says("Reloading example ...");
+    let is_pending = |name| u64::from_str_radix(&status_field(pid, name), 16).unwrap() & 1 == 1;
+    eventually("the signal is there", || is_pending("ShdPnd"));
+    sandbox.write("plan", "exit");
+    sandbox.signal(pid, Signal::CONT);
+    client.finish().expect(9, FAILED, "ERROR: Child exited immediately with exit code 9\n");
+    assert_eq!(expect_running(&fixture), pid);
+}
+
+/// One that dies while it reloads is not one that has reloaded.
+#[test]
+fn a_daemon_that_is_killed_meanwhile() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox).set("ready", "20");
+    let pid = fixture.started();
+    sandbox.write("plan", "hang");
+    let client = fixture.run(&["reload"]).spawn();
+    eventually("it reloads", || sandbox.survivors().len() == 3);
+    sandbox.kill(pid);
+    let why = format!("ERROR: example (PID {pid}) has ended instead of reloading\n");
+    client.finish().expect(1, FAILED, &why);
+    sandbox.expect_nobody();
+    fixture.status().expect(1, "example -- not running\n", "");
+}
+
+#[test]
+fn in_the_foreground() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox);
+    let running = fixture.foreground();
+    running.says(OK);
+    let mut old = fixture.settled();
+    for _ in 0..3 {
+        reload(&fixture).expect(0, RELOADED, "");
+        let new = fixture.pid().unwrap();
+        assert_ne!(new, old);
+        old = new;
+    }
+    fixture.stop().expect(0, STOPPED, "");
+    running.finish();
+}
+
+/// The answer comes from a process that may do less than the one who has asked.
+#[test]
+fn a_daemon_of_another_user() {
+    if skip_unless_root("a_daemon_of_another_user") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let dir = sandbox.make_dir("theirs", 0o777);
+    let fixture = reloading(&sandbox).for_everybody().set("user", "nobody");
+    let fixture = fixture.set("out", dir.join("out")).set("hook_log", dir.join("hook.log"));
+    fs::set_permissions(sandbox.path("fifo"), fs::Permissions::from_mode(0o666)).unwrap();
+    let old = fixture.started();
+    reload(&fixture).expect(0, RELOADED, "");
+    assert_ne!(fixture.pid(), Some(old));
+    sandbox.write("plan", "exit");
+    reload(&fixture).expect(9, FAILED, "ERROR: Child exited immediately with exit code 9\n");
+
+    // And somebody else may not ask.
+    let output = fixture.run(&["reload"]).as_user(65533, 65533).finish();
+    let why = ["cannot signal example (PID ", "): Operation not permitted\n"];
+    output.expect_error(1, FAILED, &why);
+    fixture.stop().expect(0, STOPPED, "");
+}
+
+/// From there no answer comes; but what has become of the daemon can be seen.
+#[test]
+fn a_daemon_in_another_network_namespace() {
+    let name = "a_daemon_in_another_network_namespace";
+    if skip_unless_root(name) || skip_unless_there_is("unshare", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox);
+    fixture.run(&["start"]).under(&["unshare", "--net"]).finish().expect(0, OK, "");
+    let old = fixture.pid().unwrap();
+    reload(&fixture).expect(0, RELOADED, "");
+    assert_ne!(fixture.pid(), Some(old));
+    fs::remove_file(fixture.pid_file()).unwrap();
+    fixture.stop().expect(0, STOPPED, "");
+}

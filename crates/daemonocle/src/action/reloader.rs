@@ -1,0 +1,302 @@
+//! A daemon that reloads: a new process of the same program takes its place, and the old one goes on
+//! until that works.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::error::{Error, Kind};
+use crate::handover::{Handover, VARIABLE};
+use crate::listener::{self, LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID};
+use crate::pid_file::PidFile;
+use crate::shutdown::Lifecycle;
+use crate::startup::{Newborn, Reply, Report, channel};
+use crate::sys::answer::{Ticket, answer};
+use crate::sys::fd::deadline_in;
+use crate::sys::hooks::{also_close_in_forked_children, forget_in_forked_children, is_copy};
+use crate::sys::process::{self, Children, Pid, kill_child};
+use crate::sys::program::Group;
+use crate::sys::rerun::{Rerun, Rerunner};
+use crate::sys::signal::Signal;
+use crate::sys::signal::arrival::{Arrival, Sender};
+use crate::sys::thread;
+
+use super::guardian::Order;
+use super::sentry::Link;
+use super::watch::{Failure, Watch};
+
+/// How the program was started, to be started so again.
+pub(super) struct Origin {
+    program: io::Result<PathBuf>,
+    words: Vec<OsString>,
+    dir: io::Result<PathBuf>,
+}
+
+impl Origin {
+    /// Of this process, while its working directory is still the caller's.
+    pub(super) fn here() -> Self {
+        Self {
+            program: std::env::current_exe(),
+            words: std::env::args_os().collect(),
+            dir: std::env::current_dir(),
+        }
+    }
+}
+
+/// All that a daemon needs to be succeeded.
+pub(super) struct Reloader {
+    pub(super) config: Arc<Config>,
+    pub(super) lifecycle: Arc<Lifecycle>,
+    pub(super) link: Arc<Link>,
+    pub(super) pid_file: Option<Arc<PidFile>>,
+    /// In the foreground, the process that waits there.
+    pub(super) parent: Option<Pid>,
+    pub(super) origin: Origin,
+    /// Whose turn it is to reload.
+    pub(super) turn: Mutex<()>,
+    /// Where the last one who has asked for a reload awaits an answer: he may ask again.
+    pub(super) asker: Mutex<Option<Ticket>>,
+    /// The process that has taken over.
+    pub(super) successor: OnceLock<Pid>,
+}
+
+impl Reloader {
+    /// Returns when there is a successor and the worker is expected to return; does not return when
+    /// there is one and the worker is ended on the spot.
+    pub(super) fn reload(&self, rerun: Rerunner) -> Result<(), Error> {
+        let turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(refused("another reload is under way")),
+        };
+        self.replace(&turn, rerun)?;
+        self.lifecycle.end_for_reload();
+        Ok(())
+    }
+
+    /// Makes another process the daemon.
+    fn replace(&self, _turn: &MutexGuard<'_, ()>, rerun: Rerunner) -> Result<Pid, Error> {
+        if is_copy() {
+            return Err(refused("this process is not the daemon, but a child of it"));
+        }
+        if self.config.chroot_dir().is_some() {
+            let why = "the program cannot be found from inside the chroot directory";
+            return Err(refused(why));
+        }
+        // Before that, the PID file and the channel to the parent are not ours to hand on.
+        self.link.wait_until_accepted();
+        match self.lifecycle.is_ending() {
+            true => Err(refused("the daemon is about to end")),
+            false => self.succeed(rerun),
+        }
+    }
+
+    /// As [`reload`](Self::reload), in a thread of its own, because a signal asks for it. An error goes to
+    /// standard error, as whatever else a daemon has to say, and to who awaits an answer.
+    pub(super) fn reload_elsewhere(self: &Arc<Self>, rerun: Rerunner, ticket: Option<Ticket>) {
+        let mut asker = self.asker.lock().unwrap_or_else(PoisonError::into_inner);
+        if ticket.is_some() && std::mem::replace(&mut *asker, ticket) == ticket {
+            return;
+        }
+        let this = Arc::clone(self);
+        let reload = move || {
+            // At once: who has asked would else ask again.
+            let asker = ticket.and_then(|ticket| Newborn::inherited(answer(ticket).ok()?).ok());
+            let tell = |report| asker.as_ref().map(|asker| asker.report(&report));
+            // One that is under way may not know yet what this one is for.
+            let turn = this.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            match this.replace(&turn, rerun) {
+                Ok(successor) => {
+                    let _ = tell(Report::Successor(successor));
+                    this.lifecycle.end_for_reload();
+                }
+                Err(_) if this.lifecycle.is_ending() => {
+                    // There may be another one to be asked.
+                    let _ = tell(Report::Ending(0, String::new()));
+                }
+                Err(error) => {
+                    complain(&error);
+                    let _ = tell(Report::Failed(error.exit_code(), error.to_string()));
+                }
+            }
+        };
+        if let Err(error) = thread::spawn("daemonocle-load", Box::new(reload)) {
+            complain(&format_args!("cannot reload: cannot start a thread: {error}"));
+        }
+    }
+
+    /// Gives a signal that our parent in the foreground has passed on to the successor, if there is one;
+    /// whether there is.
+    pub(super) fn pass_on(&self, Arrival { signal, sender, .. }: Arrival) -> bool {
+        match (self.successor.get(), sender) {
+            (Some(successor), Sender::Process(sender))
+                if sender.is_some() && sender == self.parent =>
+            {
+                end_child(*successor, signal);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn succeed(&self, rerun: Rerunner) -> Result<Pid, Error> {
+        let cannot = |what: &str, error| Error::system(format!("cannot reload: {what}"), error);
+        if let Some(pid_file) = &self.pid_file {
+            // Whoever wants to start a daemon waits for the outcome from now on.
+            pid_file.begin_startup()?;
+        }
+        let result = channel().map_err(|error| cannot("cannot make a channel", error)).and_then(
+            |(starter, newborn)| {
+                // Or a child that the worker forks meanwhile would keep it open, and the successor
+                // would not see our end.
+                let number = starter.as_fd().as_raw_fd();
+                also_close_in_forked_children(starter.as_fd());
+                match self.spawn(newborn.as_fd(), rerun) {
+                    Ok(successor) => {
+                        drop(newborn);
+                        let mut watch = Watch::new(&self.config, starter, None, successor);
+                        let result = self.watch(&mut watch, successor).map(|()| successor);
+                        // Before it is closed, and the number somebody else's.
+                        forget_in_forked_children(number);
+                        result
+                    }
+                    Err(error) => {
+                        forget_in_forked_children(number);
+                        drop(starter);
+                        Err(error)
+                    }
+                }
+            },
+        );
+        if let (Err(_), Some(pid_file)) = (&result, &self.pid_file) {
+            pid_file.end_startup();
+        }
+        result
+    }
+
+    fn spawn(&self, channel: BorrowedFd<'_>, rerun: Rerunner) -> Result<Pid, Error> {
+        let program = self.origin.program.as_ref();
+        let program = program.map_err(|error| {
+            let message = format!("cannot reload: the program cannot be found: {error}");
+            Error::new(Kind::Start, message)
+        })?;
+        let dir = self.origin.dir.as_ref().map_err(|error| {
+            let message = format!("cannot reload: its working directory is unknown: {error}");
+            Error::new(Kind::Start, message)
+        })?;
+        let to_parent = self.link.newborn();
+        let parent = self.parent.zip(to_parent.as_ref().map(|newborn| newborn.as_fd()));
+        let pid_file = self.pid_file.as_ref().map(|pid_file| pid_file.descriptors().into());
+        let listener::Passed { names, sockets, given } = listener::pass();
+        let handover = Handover { given, channel, pid_file, parent };
+        let mut variables = vec![(VARIABLE, handover.encode(sockets.len()))];
+        if !sockets.is_empty() {
+            variables.push((LISTEN_FDS, sockets.len().to_string().into()));
+            variables.push((LISTEN_FDNAMES, names.join(":").into()));
+        }
+        let what = Rerun {
+            program,
+            words: &self.origin.words,
+            dir,
+            variables,
+            pid_variable: (!sockets.is_empty()).then_some(LISTEN_PID),
+            group: if self.parent.is_none() { Group::Own } else { Group::Ours },
+            pass: sockets.iter().map(AsRawFd::as_raw_fd).chain(handover.descriptors()).collect(),
+        };
+        rerun(what).map_err(|error| {
+            let what = format!("cannot reload: cannot run {program:?} in {dir:?}");
+            Error::system(what, error)
+        })
+    }
+
+    /// Watches the successor come up, and hands the PID file over to it. After an error there is none.
+    fn watch(&self, watch: &mut Watch, successor: Pid) -> Result<(), Error> {
+        watch.is_named(successor);
+        let failure = match watch.until_certain() {
+            Ok(_) => match self.hand_over(watch, successor) {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            },
+            Err(failure) => failure,
+        };
+        watch.put_down(|order| {
+            let signal = match order {
+                Order::Terminate => Signal::TERM,
+                Order::Kill => Signal::KILL,
+            };
+            end_child(successor, signal);
+            true
+        });
+        end_child(successor, Signal::KILL);
+        let died: Option<ExitStatus> =
+            process::wait(Children::One(successor)).ok().flatten().map(|(_, status)| status);
+        Err(watch.explain(failure, died))
+    }
+
+    fn hand_over(&self, watch: &mut Watch, successor: Pid) -> Result<(), Failure> {
+        /// Ample for a process that has nothing else to do.
+        const TAKING: Duration = Duration::from_secs(10);
+        // It may have been asked to end meanwhile, and then there must be no successor.
+        if self.lifecycle.is_ending()
+            || self.pid_file.as_ref().is_some_and(|pid_file| !pid_file.let_go())
+        {
+            return Err(Failure::System("go on", io::Error::other("the daemon is about to end")));
+        }
+        let taken = match watch.starter.reply(Reply::Accepted) {
+            Ok(()) => watch.until_taken(deadline_in(TAKING)),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Death),
+            Err(error) => Err(Failure::System("tell the successor", error)),
+        };
+        match (taken, &self.pid_file) {
+            (Ok(()), pid_file) => {
+                if let Some(pid_file) = pid_file {
+                    pid_file.disown();
+                }
+                listener::forget();
+                let _ = self.successor.set(successor);
+                if self.parent.is_some() {
+                    self.link.tell(&Report::Successor(successor));
+                }
+                Ok(())
+            }
+            (Err(failure), Some(pid_file)) => {
+                // It must not be in the way of taking everything back.
+                end_child(successor, Signal::KILL);
+                process::wait_for_death(successor);
+                match pid_file.take_back() {
+                    Ok(()) => Err(failure),
+                    // Nobody would find the daemon any more.
+                    Err(error) => self.lifecycle.finish(&crate::shutdown::End::of_message(
+                        &format!("its successor has died, and {error}"),
+                    )),
+                }
+            }
+            (Err(failure), None) => Err(failure),
+        }
+    }
+}
+
+fn refused(why: &str) -> Error {
+    Error::new(Kind::Start, format!("cannot reload: {why}"))
+}
+
+/// Writes to standard error.
+fn complain(error: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr(), "ERROR: {error}");
+}
+
+/// Signals a successor that is still our child. The worker may have buried it, by waiting for just any
+/// child or by ignoring SIGCHLD, and then its number is nobody's or somebody else's.
+fn end_child(successor: Pid, signal: Signal) {
+    if !process::has_ended(successor) {
+        kill_child(successor, signal);
+    }
+}
