@@ -154,7 +154,7 @@ impl Sentry {
                     Ok(Some(Reply::Accepted)) => {
                         if self.is_successor {
                             self.take_over();
-                            listener::close_waiting();
+                            listener::inherit();
                         }
                         if let Some(pid_file) = &self.pid_file {
                             pid_file.end_startup();

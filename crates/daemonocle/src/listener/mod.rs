@@ -40,11 +40,21 @@ fn sockets() -> MutexGuard<'static, Vec<Socket>> {
 
 struct Socket {
     name: String,
-    /// Whether whoever runs the program has given it, and decides where it listens.
-    is_given: bool,
+    origin: Origin,
     held: Held,
     /// The file that is to go when the daemon ends.
     file: Option<SocketFile>,
+}
+
+/// Where a socket comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// From whoever runs the program, who decides where it listens.
+    Given,
+    /// From a predecessor that is the daemon still.
+    Predecessor,
+    /// From this daemon itself, in this process or one that it was before.
+    Own,
 }
 
 enum Held {
@@ -83,13 +93,14 @@ pub(crate) fn adopt(given: Option<usize>, proof: SingleThreaded) -> Result<(), E
     }
     for (index, (name, number)) in names.into_iter().zip(FIRST..).enumerate() {
         let is_given = given.is_none_or(|given| index < given);
+        let origin = if is_given { Origin::Given } else { Origin::Predecessor };
         let socket = adopt_socket(number);
         let socket =
             socket.map_err(|error| cannot(format!("number {number}: {}", reason(&error))))?;
         let file = path_of(&socket).filter(|_| !is_given).and_then(|path| SocketFile::at(&path));
         let held = Guarded::new(socket).map(Held::Waiting);
         let held = held.map_err(|error| cannot(format!("number {number}: {}", reason(&error))))?;
-        sockets().push(Socket { name, is_given, held, file });
+        sockets().push(Socket { name, origin, held, file });
     }
     for name in [LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES] {
         take_variable(name, proof);
@@ -112,17 +123,17 @@ fn obtain(name: &str, place: &Place) -> io::Result<OwnedFd> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
     let mut sockets = sockets();
-    let (socket, is_given, file) = match take_waiting(&mut sockets, name, place)? {
-        Some(Socket { held: Held::Waiting(socket), is_given, file, .. }) => {
-            (socket.get()?.try_clone_to_owned()?, is_given, file)
+    let (socket, origin, file) = match take_waiting(&mut sockets, name, place)? {
+        Some(Socket { held: Held::Waiting(socket), origin, file, .. }) => {
+            (socket.get()?.try_clone_to_owned()?, origin, file)
         }
         _ => {
             let socket = place.bind()?;
-            (socket, false, place.path().and_then(SocketFile::at))
+            (socket, Origin::Own, place.path().and_then(SocketFile::at))
         }
     };
     let held = Held::Taken { number: socket.as_raw_fd(), inode: Meta::of(&socket)?.inode };
-    sockets.push(Socket { name: name.to_owned(), is_given, held, file });
+    sockets.push(Socket { name: name.to_owned(), origin, held, file });
     Ok(socket)
 }
 
@@ -133,14 +144,15 @@ fn take_waiting(
     name: &str,
     place: &Place,
 ) -> io::Result<Option<Socket>> {
-    let candidates: Vec<(usize, OwnedFd, bool)> = sockets
+    let candidates: Vec<(usize, OwnedFd, Origin)> = sockets
         .iter()
         .enumerate()
         .filter(|(_, socket)| socket.is_waiting() && socket.name == name)
-        .filter_map(|(index, socket)| Some((index, socket.duplicate()?, socket.is_given)))
+        .filter_map(|(index, socket)| Some((index, socket.duplicate()?, socket.origin)))
         .collect();
     let exact = candidates.iter().find(|(_, socket, _)| place.is_of(socket));
-    let chosen = exact.or_else(|| candidates.iter().find(|(_, _, is_given)| *is_given));
+    let chosen =
+        exact.or_else(|| candidates.iter().find(|(_, _, origin)| *origin == Origin::Given));
     match chosen {
         None => Ok(None),
         Some((index, socket, _)) if listening(socket.as_fd()) == Some(place.family()) => {
@@ -167,15 +179,18 @@ pub(crate) fn with_waiting<T>(
     f(&all)
 }
 
-/// Closes those of a predecessor's that nobody has asked for by now, or whoever connects would wait for
-/// ever.
-pub(crate) fn close_waiting() {
-    sockets().retain(|socket| {
-        let is_kept = socket.is_given || !socket.is_waiting();
-        if let (false, Some(file)) = (is_kept, &socket.file) {
+/// There is no predecessor any more: makes what comes from it ours, and closes those that nobody has asked
+/// for by now, or whoever connects would wait for ever.
+pub(crate) fn inherit() {
+    sockets().retain_mut(|socket| {
+        if socket.origin != Origin::Predecessor {
+            return true;
+        }
+        socket.origin = Origin::Own;
+        if let (true, Some(file)) = (socket.is_waiting(), &socket.file) {
             let _ = file.remove();
         }
-        is_kept
+        !socket.is_waiting()
     });
 }
 
@@ -193,7 +208,8 @@ pub(crate) fn pass() -> Passed {
     let (mut names, mut duplicates, mut given) = (Vec::new(), Vec::new(), 0);
     let sockets = sockets();
     for is_given in [true, false] {
-        for socket in sockets.iter().filter(|socket| socket.is_given == is_given) {
+        let is_its_turn = |socket: &&Socket| (socket.origin == Origin::Given) == is_given;
+        for socket in sockets.iter().filter(is_its_turn) {
             if let Some(duplicate) = socket.duplicate() {
                 names.push(socket.name.clone());
                 duplicates.push(duplicate);
@@ -212,7 +228,7 @@ pub(crate) fn forget() {
 /// At the end of the daemon.
 pub(crate) fn remove_files() {
     for socket in sockets().iter() {
-        if let Some(file) = &socket.file {
+        if let (Origin::Own, Some(file)) = (socket.origin, &socket.file) {
             // What stays is removed by the next daemon that listens there.
             let _ = file.remove();
         }
