@@ -1,7 +1,9 @@
 //! Under a real systemd, as a unit of each of the types that suit a daemon.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 
 use daemonocle_tests::{Fixture, Machine, Pid, Sandbox, eventually, is_alive, stat};
 use rustix::process::Signal;
@@ -224,4 +226,50 @@ fn a_stale_pid_file_is_no_obstacle_to_that() {
     assert!(is_alive(another));
     assert_eq!(sandbox.read("seen"), format!("{pid}\n"), "it was there");
     machine.systemctl(&["stop", "example"]).expect(0, "", "");
+}
+
+/// The first who connects makes systemd start the daemon, which gets the socket, and hands it on when it
+/// reloads.
+#[test]
+fn socket_activation() {
+    let sandbox = Sandbox::new();
+    let Some(machine) = Machine::with_systemd(&sandbox, "socket_activation") else {
+        return;
+    };
+    let socket = sandbox.path("given.sock");
+    let unit = format!(
+        "[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream={}\nFileDescriptorName=http\n",
+        socket.display()
+    );
+    sandbox.write("units/example.socket", unit);
+    let fixture = sandbox.fixture("serves").for_everybody().set("on_hup", "yes");
+    let fixture = fixture.set("listen", sandbox.write("listen", "http /somewhere/else.sock\n"));
+    let fixture = fixture.set("out", sandbox.write("out", ""));
+    let ask = || {
+        let mut answer = String::new();
+        UnixStream::connect(&socket).unwrap().read_to_string(&mut answer).unwrap();
+        answer.trim_end().parse::<Pid>().unwrap()
+    };
+    for service in ["Type=simple\n".to_owned(), forking(&fixture)] {
+        add(
+            &machine,
+            &fixture,
+            &format!("{service}ExecReload={} reload\n", fixture.program().display()),
+        );
+        machine.systemctl(&["start", "example.socket"]).expect(0, "", "");
+        assert_eq!(states(&machine), ["inactive", "dead", "success"]);
+        let first = ask();
+        eventually("the unit is running", || states(&machine) == ["active", "running", "success"]);
+        assert_eq!(fixture.pid(), Some(first));
+
+        machine.systemctl(&["reload", "example"]).expect(0, "", "");
+        let second = ask();
+        assert_ne!(second, first);
+        assert_eq!(fixture.pid(), Some(second));
+        assert_eq!(states(&machine), ["active", "running", "success"]);
+
+        machine.systemctl(&["stop", "example.socket", "example"]).expect(0, "", "");
+        assert_eq!(states(&machine), ["inactive", "dead", "success"]);
+        assert!(!fixture.pid_file().exists());
+    }
 }
