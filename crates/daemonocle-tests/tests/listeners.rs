@@ -17,7 +17,8 @@ const OK: &str = "Starting example ... OK\n";
 const STOPPED: &str = "Stopping example ... OK\n";
 const RELOADED: &str = "Reloading example ... OK\n";
 
-/// A daemon with these sockets, a line each: a name and an address.
+/// A daemon with these sockets, a line each: a name and an address. Where it is tried whether nobody listens
+/// there any more, it is one that no other test uses.
 fn serving<'a>(sandbox: &'a Sandbox, sockets: &str) -> Fixture<'a> {
     let fixture = sandbox.fixture("serves").set("on_hup", "yes");
     let fixture = fixture.set("listen", sandbox.write("listen", sockets));
@@ -77,7 +78,7 @@ const ONE: &str = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http";
 fn a_successor_has_the_very_same_sockets() {
     let sandbox = Sandbox::new();
     let path = sandbox.path("example.sock");
-    let fixture = serving(&sandbox, &format!("http 127.0.0.1:0\nctl {}\n", path.display()));
+    let fixture = serving(&sandbox, &format!("http 127.0.1.3:0\nctl {}\n", path.display()));
     let mut pid = fixture.started();
     let (http, before) = (address(&sandbox, pid, "http"), sockets(pid));
     assert_eq!(before.len(), 2);
@@ -136,7 +137,7 @@ fn twenty_reloads_lose_nobody() {
 #[test]
 fn another_address_is_another_socket() {
     let sandbox = Sandbox::new();
-    let fixture = serving(&sandbox, "http 127.0.0.1:0\n");
+    let fixture = serving(&sandbox, "http 127.0.1.1:0\n");
     let old = fixture.started();
     let first = address(&sandbox, old, "http");
     let path = sandbox.path("other.sock");
@@ -158,7 +159,7 @@ fn another_address_is_another_socket() {
 #[test]
 fn what_the_worker_has_closed_is_closed() {
     let sandbox = Sandbox::new();
-    let fixture = serving(&sandbox, "-gone 127.0.0.1:0\nhttp 127.0.0.1:0\n");
+    let fixture = serving(&sandbox, "-gone 127.0.1.2:0\nhttp 127.0.0.1:0\n");
     let pid = fixture.started();
     let gone = address(&sandbox, pid, "gone");
     assert!(ask(&gone).is_err());
@@ -379,7 +380,7 @@ fn nothing_leaks() {
 #[test]
 fn in_the_foreground() {
     let sandbox = Sandbox::new();
-    let fixture = serving(&sandbox, "http 127.0.0.1:0\n");
+    let fixture = serving(&sandbox, "http 127.0.1.4:0\n");
     let running = fixture.foreground();
     running.says(OK);
     let first = fixture.settled();

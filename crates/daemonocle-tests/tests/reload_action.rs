@@ -240,3 +240,22 @@ fn a_daemon_in_another_network_namespace() {
     fs::remove_file(fixture.pid_file()).unwrap();
     fixture.stop().expect(0, STOPPED, "");
 }
+
+/// And whoever is not answered, and so asks again, has asked once.
+#[test]
+fn a_failure_in_another_network_namespace() {
+    let name = "a_failure_in_another_network_namespace";
+    if skip_unless_root(name) || skip_unless_there_is("unshare", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox).set("stderr", sandbox.path("err"));
+    let fixture = fixture.set("ready", "1.5").set("stop", "1");
+    fixture.run(&["start"]).under(&["unshare", "--net"]).finish().expect(0, OK, "");
+    let pid = fixture.pid().unwrap();
+    sandbox.write("plan", "exit");
+    let why = format!("ERROR: Timed out while waiting for example (PID {pid}) to reload\n");
+    reload(&fixture).expect(1, FAILED, &why);
+    assert_eq!(sandbox.read("err"), "ERROR: Child exited immediately with exit code 9\n");
+    assert_eq!(expect_running(&fixture), pid);
+}
