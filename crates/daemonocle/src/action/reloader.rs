@@ -260,7 +260,7 @@ impl Reloader {
                 if let Some(pid_file) = pid_file {
                     pid_file.disown();
                 }
-                listener::forget();
+                listener::leave();
                 let _ = self.successor.set(successor);
                 if self.parent.is_some() {
                     self.link.tell(&Report::Successor(successor));

@@ -220,9 +220,13 @@ pub(crate) fn pass() -> Passed {
     Passed { names, sockets: duplicates, given }
 }
 
-/// A successor has them all: what the worker of this process has not taken, it will not.
-pub(crate) fn forget() {
-    sockets().clear();
+/// A successor has them all, and their files are its.
+pub(crate) fn leave() {
+    for socket in sockets().iter_mut() {
+        // Nothing is closed here: it is the worker's, or may be that of other code of the program, which
+        // has read the variables before us.
+        socket.file = None;
+    }
 }
 
 /// At the end of the daemon.
