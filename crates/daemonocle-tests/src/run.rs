@@ -85,6 +85,18 @@ impl Run {
         self
     }
 
+    /// The program and its arguments.
+    #[must_use]
+    pub fn words(&self) -> &[OsString] {
+        &self.words
+    }
+
+    /// What is added to the environment.
+    #[must_use]
+    pub fn environment(&self) -> &[(OsString, OsString)] {
+        &self.environment
+    }
+
     /// Runs it to its end.
     ///
     /// # Panics

@@ -32,6 +32,21 @@ pub(crate) fn wait_readable<const N: usize>(
 }
 
 fn poll(polled: &mut [libc::pollfd], deadline: Option<Instant>) -> io::Result<()> {
+    /// A lack of memory in the kernel may be over in a moment, and is no reason for a daemon to end.
+    const TRIES: u32 = 100;
+    let mut tries = 0;
+    loop {
+        match poll_once(polled, deadline) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && tries < TRIES => {
+                tries += 1;
+                std::thread::yield_now();
+            }
+            other => return other,
+        }
+    }
+}
+
+fn poll_once(polled: &mut [libc::pollfd], deadline: Option<Instant>) -> io::Result<()> {
     let count = polled.len() as libc::nfds_t;
     retry(|| {
         let left = deadline.map(|deadline| {

@@ -1,0 +1,266 @@
+//! What is done under faults, and what must be true afterwards.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+
+use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive};
+
+use crate::patiently;
+use crate::tracer::{self, Fault, Job, Outcome, Point};
+
+/// A command, and the state in which it is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    Start,
+    Stop,
+    Restart,
+    Status,
+    Reload,
+    Foreground,
+}
+
+pub(crate) const ALL: [Scenario; 6] = [
+    Scenario::Start,
+    Scenario::Stop,
+    Scenario::Restart,
+    Scenario::Status,
+    Scenario::Reload,
+    Scenario::Foreground,
+];
+
+impl Scenario {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Status => "status",
+            Self::Reload => "reload",
+            Self::Foreground => "foreground",
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Start => &["start"],
+            Self::Stop => &["stop"],
+            Self::Restart => &["restart"],
+            Self::Status => &["status", "--fields", "pid,num_threads"],
+            Self::Reload => &["reload"],
+            Self::Foreground => &["start", "--debug"],
+        }
+    }
+
+    /// Whether a daemon is running before.
+    fn begins_with_daemon(self) -> bool {
+        !matches!(self, Self::Start | Self::Foreground)
+    }
+
+    /// Runs it with this fault; what was seen, and the promises that it has broken.
+    pub(crate) fn run(self, plan: Option<(Point, Fault)>) -> (Outcome, Vec<String>) {
+        let sandbox = Sandbox::new();
+        let fixture =
+            sandbox.fixture("polite").set("on_hup", "yes").set("ready", "3").set("stop", "3");
+        let before = self.begins_with_daemon().then(|| fixture.started());
+        let run = fixture.run(self.arguments());
+        let words: Vec<OsString> = run.words().to_vec();
+        let environment = run.environment().to_vec();
+        let (stdout, stderr) = (sandbox.path("stdout"), sandbox.path("stderr"));
+        let job = Job {
+            words: &words,
+            environment: &environment,
+            stdout: &stdout,
+            stderr: &stderr,
+            also: before,
+            plan,
+            ends_by_signal: self == Self::Foreground,
+        };
+        let outcome = tracer::run(&job).unwrap();
+        let end = End::of(self, &sandbox, &fixture, before, &outcome, plan);
+        let broken = end.broken();
+        (outcome, broken)
+    }
+}
+
+/// How a run has ended, and what is there then.
+struct End<'a> {
+    scenario: Scenario,
+    fixture: &'a Fixture<'a>,
+    sandbox: &'a Sandbox,
+    before: Option<Pid>,
+    outcome: &'a Outcome,
+    /// Whether somebody was killed.
+    is_kill: bool,
+    /// Whether that was the command itself, which then has promised nothing.
+    is_killed: bool,
+    stdout: String,
+    stderr: String,
+    broken: Vec<String>,
+}
+
+impl<'a> End<'a> {
+    fn of(
+        scenario: Scenario,
+        sandbox: &'a Sandbox,
+        fixture: &'a Fixture<'a>,
+        before: Option<Pid>,
+        outcome: &'a Outcome,
+        plan: Option<(Point, Fault)>,
+    ) -> Self {
+        let is_kill = matches!(plan, Some((_, Fault::Kill)));
+        Self {
+            scenario,
+            fixture,
+            sandbox,
+            before,
+            outcome,
+            is_kill,
+            is_killed: is_kill && outcome.met_command,
+            stdout: sandbox.read("stdout"),
+            stderr: sandbox.read("stderr"),
+            broken: Vec::new(),
+        }
+    }
+
+    fn say(&mut self, what: &str) {
+        let Self { outcome, stdout, stderr, .. } = self;
+        let how = outcome.status.map_or("no end".to_owned(), |status| status.to_string());
+        self.broken.push(format!("{what} ({how}; {stdout:?}; {stderr:?})"));
+    }
+
+    fn broken(mut self) -> Vec<String> {
+        match self.outcome.status {
+            None => self.say("it hangs"),
+            Some(status) if self.is_killed || status.signal().is_some() => self.expect_agreement(),
+            Some(status) => self.judge(status.code().unwrap_or(-1)),
+        }
+        self.recover();
+        self.broken
+    }
+
+    /// The process that is the daemon by its PID file, if it is alive.
+    fn daemon(&self) -> Option<Pid> {
+        self.fixture.pid().filter(|pid| is_alive(*pid))
+    }
+
+    fn judge(&mut self, code: i32) {
+        let is_ok = code == 0;
+        if !is_ok && self.stderr.is_empty() && !self.stdout.contains("not running") {
+            self.say("it fails without a word");
+        }
+        match (self.scenario, is_ok) {
+            (Scenario::Start | Scenario::Restart, true) => {
+                match self.daemon() {
+                    Some(pid) if Some(pid) == self.before && self.scenario == Scenario::Restart => {
+                        self.say("it was not restarted");
+                    }
+                    Some(_) => {}
+                    None if self.was_killed_afterwards() => {}
+                    None => self.say("OK, and there is no daemon"),
+                }
+                self.expect_agreement();
+            }
+            (Scenario::Start, false) => self.expect_nobody("a start has failed"),
+            (Scenario::Restart, false) => self.expect_agreement(),
+            (Scenario::Stop, true) => self.expect_nobody("a stop has succeeded"),
+            (Scenario::Stop, false) => self.expect_agreement(),
+            (Scenario::Status, _) => {
+                let is_there = self.daemon().is_some();
+                if is_ok && !is_there {
+                    self.say("running, and there is no daemon");
+                }
+                if self.stdout.contains("not running") && is_there {
+                    self.say("not running, and there is a daemon");
+                }
+                if !self.is_daemon_hit() && self.daemon() != self.before {
+                    self.say("a look has changed something");
+                }
+            }
+            (Scenario::Reload, true) => {
+                match self.daemon() {
+                    Some(pid) if Some(pid) != self.before => {}
+                    None if self.was_killed_afterwards() => {}
+                    _ => self.say("OK, and there is no new daemon"),
+                }
+                self.expect_agreement();
+            }
+            (Scenario::Reload, false) => {
+                if !self.is_daemon_hit() && self.daemon().is_none() {
+                    self.say("a reload has failed, and the daemon is gone");
+                }
+                self.expect_agreement();
+            }
+            (Scenario::Foreground, _) => self.expect_nobody("the foreground is over"),
+        }
+    }
+
+    /// Whether a daemon was killed when the command had nothing more to say or to hear: what it then told was
+    /// true.
+    fn was_killed_afterwards(&self) -> bool {
+        let Outcome { calls, command, met, .. } = self.outcome;
+        let is_last_word = |call: &&tracer::Call| {
+            call.point.thread == *command
+                && [libc::SYS_sendto, libc::SYS_recvfrom].contains(&call.number)
+        };
+        let last_word = calls.iter().rposition(|call| is_last_word(&call));
+        let met = met.and_then(|met| calls.iter().rposition(|call| call.point == met.point));
+        self.is_kill && last_word.is_some() && met > last_word
+    }
+
+    /// Whether the fault was in another process than the command.
+    fn is_daemon_hit(&self) -> bool {
+        self.outcome.met.is_some() && !self.outcome.met_command
+    }
+
+    fn expect_nobody(&mut self, when: &str) {
+        if !patiently(|| self.sandbox.survivors().is_empty()) {
+            let survivors = self.sandbox.survivors();
+            self.say(&format!("{when}, and there are {survivors:?}"));
+        }
+        let status = self.fixture.status();
+        if status.code() != Some(1) || !status.stdout.contains("not running") {
+            self.say(&format!("{when}, and then: {status:?}"));
+        }
+    }
+
+    /// What is told now is what there is.
+    fn expect_agreement(&mut self) {
+        // A start whose command was killed is on its way out.
+        let mut is_told = false;
+        let agrees = patiently(|| {
+            let survivors = self.sandbox.survivors();
+            is_told = self.fixture.status().code() == Some(0);
+            match &survivors[..] {
+                [] => !is_told,
+                [pid] => is_told && self.fixture.pid() == Some(*pid),
+                _ => false,
+            }
+        });
+        if !agrees {
+            let (survivors, pid) = (self.sandbox.survivors(), self.fixture.pid());
+            self.say(&format!("there are {survivors:?}, the file has {pid:?}, status: {is_told}"));
+        }
+    }
+
+    /// Whatever has happened, plain commands work.
+    fn recover(&mut self) {
+        let start = self.fixture.start();
+        if start.code() != Some(0) {
+            self.say(&format!("no start afterwards: {start:?}"));
+        }
+        if self.daemon().is_none() {
+            self.say(&format!("no daemon after a start afterwards: {start:?}"));
+        }
+        let stop = self.fixture.stop();
+        if stop.code() != Some(0) || stop.stdout != "Stopping example ... OK\n" {
+            self.say(&format!("no stop afterwards: {stop:?}"));
+        }
+        if !patiently(|| self.sandbox.survivors().is_empty()) {
+            let survivors = self.sandbox.survivors();
+            self.say(&format!("a stop afterwards has left {survivors:?}"));
+        }
+        if self.fixture.pid_file().exists() {
+            self.say("a stop afterwards has left the PID file");
+        }
+    }
+}

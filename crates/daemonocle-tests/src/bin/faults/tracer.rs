@@ -1,0 +1,421 @@
+//! A run of a command in which one system call of one thread fails, or its process is killed there, or
+//! held: ptrace(2).
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsString, c_int, c_long, c_void};
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::ptr;
+use std::time::{Duration, Instant};
+
+/// A thread, or a process.
+pub(crate) type Tid = libc::pid_t;
+
+/// What happens at the chosen call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It fails like this. A close(2) is made all the same, as by the kernel.
+    Error(i32),
+    /// The process dies there.
+    Kill,
+    /// The thread is held there for a while.
+    Hold,
+}
+
+/// One call: of which thread, in the order in which they appeared, and its place among that thread's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Point {
+    pub(crate) thread: usize,
+    pub(crate) place: usize,
+}
+
+/// A call that was made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) point: Point,
+    pub(crate) number: i64,
+}
+
+/// What to run.
+pub(crate) struct Job<'a> {
+    pub(crate) words: &'a [OsString],
+    pub(crate) environment: &'a [(OsString, OsString)],
+    pub(crate) stdout: &'a Path,
+    pub(crate) stderr: &'a Path,
+    /// A process that is running already, to be looked at as well.
+    pub(crate) also: Option<Tid>,
+    pub(crate) plan: Option<(Point, Fault)>,
+    /// Asks the command to end, by TERM, when nothing happens any more.
+    pub(crate) ends_by_signal: bool,
+}
+
+/// What was seen.
+pub(crate) struct Outcome {
+    /// In the order in which they were made.
+    pub(crate) calls: Vec<Call>,
+    /// The first thread of the command.
+    pub(crate) command: usize,
+    /// How the command has ended; `None`: it has not, in time.
+    pub(crate) status: Option<ExitStatus>,
+    /// What the fault met.
+    pub(crate) met: Option<Call>,
+    /// Whether it was in the command itself, and not in something that it has made or met.
+    pub(crate) met_command: bool,
+}
+
+/// Nothing has happened for this long: everybody waits.
+const QUIET: Duration = Duration::from_millis(30);
+/// How long a thread is held.
+const HELD: Duration = Duration::from_millis(150);
+/// No run takes longer.
+const LIMIT: Duration = Duration::from_secs(20);
+
+const OPTIONS: c_int = libc::PTRACE_O_TRACESYSGOOD
+    | libc::PTRACE_O_TRACEFORK
+    | libc::PTRACE_O_TRACEVFORK
+    | libc::PTRACE_O_TRACECLONE
+    | libc::PTRACE_O_TRACEEXEC
+    | libc::PTRACE_O_EXITKILL;
+
+fn check(result: c_long) -> io::Result<c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn trace(request: u32, tid: Tid, data: c_long) -> io::Result<c_long> {
+    // SAFETY: none of the requests that are made like this reads or writes memory of this process.
+    check(unsafe { libc::ptrace(request, tid, ptr::null_mut::<c_void>(), data as *mut c_void) })
+}
+
+fn registers(tid: Tid) -> io::Result<libc::user_regs_struct> {
+    let mut registers = MaybeUninit::<libc::user_regs_struct>::uninit();
+    let place = registers.as_mut_ptr();
+    // SAFETY: the place has room for what the kernel writes.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETREGS, tid, ptr::null_mut::<c_void>(), place) })?;
+    // SAFETY: the call has succeeded, and so has filled it in.
+    Ok(unsafe { registers.assume_init() })
+}
+
+fn set_registers(tid: Tid, registers: &libc::user_regs_struct) -> io::Result<()> {
+    let place = ptr::from_ref(registers);
+    // SAFETY: the kernel reads the registers, which are valid for the whole call.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETREGS, tid, ptr::null_mut::<c_void>(), place) })
+        .map(drop)
+}
+
+/// A thread that is looked at.
+struct Thread {
+    index: usize,
+    /// How many calls it has made.
+    made: usize,
+    /// Whether the next stop is that of a call's end.
+    is_inside: bool,
+    /// What the call that it is in is to come to.
+    result: Option<i32>,
+    held_until: Option<Instant>,
+}
+
+struct Tracer<'a> {
+    job: &'a Job<'a>,
+    threads: BTreeMap<Tid, Thread>,
+    count: usize,
+    command: Tid,
+    outcome: Outcome,
+}
+
+pub(crate) fn run(job: &Job<'_>) -> io::Result<Outcome> {
+    let outcome =
+        Outcome { calls: Vec::new(), command: 0, status: None, met: None, met_command: false };
+    let mut tracer = Tracer { job, threads: BTreeMap::new(), count: 0, command: 0, outcome };
+    if let Some(pid) = job.also {
+        tracer.join(pid)?;
+    }
+    tracer.begin()?;
+    let result = tracer.watch();
+    tracer.leave();
+    result?;
+    Ok(tracer.outcome)
+}
+
+impl Tracer<'_> {
+    /// Looks at a process that is running already.
+    fn join(&mut self, pid: Tid) -> io::Result<()> {
+        let mut tids: Vec<Tid> = fs::read_dir(format!("/proc/{pid}/task"))?
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        tids.sort_unstable();
+        for tid in tids {
+            trace(libc::PTRACE_SEIZE, tid, OPTIONS.into())?;
+            trace(libc::PTRACE_INTERRUPT, tid, 0)?;
+            self.add(tid);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, tid: Tid) {
+        let index = self.count;
+        self.count += 1;
+        let thread = Thread { index, made: 0, is_inside: false, result: None, held_until: None };
+        self.threads.insert(tid, thread);
+    }
+
+    /// Runs the command, from its first call as a program of its own on.
+    fn begin(&mut self) -> io::Result<()> {
+        let string = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::from);
+        let words: Vec<_> =
+            self.job.words.iter().map(|word| string(word.as_bytes())).collect::<io::Result<_>>()?;
+        let environment: Vec<_> = self
+            .job
+            .environment
+            .iter()
+            .map(|(name, value)| string(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+            .collect::<io::Result<_>>()?;
+        let pointers = |list: &[CString]| -> Vec<_> {
+            list.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+        };
+        let (argv, envp) = (pointers(&words), pointers(&environment));
+        let open = |path: &Path| fs::File::options().create(true).append(true).open(path);
+        let null = fs::File::options().read(true).write(true).open("/dev/null")?;
+        let streams = [null, open(self.job.stdout)?, open(self.job.stderr)?];
+        // SAFETY: this process has one thread; the child makes system calls only.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            for (number, stream) in streams.iter().enumerate() {
+                use std::os::fd::AsRawFd;
+                // SAFETY: takes numbers.
+                unsafe { libc::dup2(stream.as_raw_fd(), number as c_int) };
+            }
+            // SAFETY: an empty set of signals is a valid one.
+            let none: libc::sigset_t = unsafe { std::mem::zeroed() };
+            // SAFETY: the set is valid for the whole call.
+            unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) };
+            // SAFETY: takes a number: waits here until it is being looked at.
+            unsafe { libc::raise(libc::SIGSTOP) };
+            // SAFETY: strings end in NUL, lists in a null pointer, and all are valid.
+            unsafe { libc::execve(argv[0], argv.as_ptr(), envp.as_ptr()) };
+            // SAFETY: takes a number, and does not return.
+            unsafe { libc::_exit(127) }
+        }
+        check(pid.into())?;
+        self.command = pid;
+        let mut status = 0;
+        // SAFETY: the place is valid for the whole call.
+        check(unsafe { libc::waitpid(pid, &raw mut status, libc::WUNTRACED) }.into())?;
+        trace(libc::PTRACE_SEIZE, pid, OPTIONS.into())?;
+        // SAFETY: takes numbers; it is our own child.
+        check(unsafe { libc::kill(pid, libc::SIGCONT) }.into())?;
+        trace(libc::PTRACE_INTERRUPT, pid, 0)?;
+        self.outcome.command = self.count;
+        self.add(pid);
+        Ok(())
+    }
+
+    fn watch(&mut self) -> io::Result<()> {
+        let begun = Instant::now();
+        let mut has_asked = false;
+        let mut last = Instant::now();
+        while begun.elapsed() < LIMIT {
+            self.release_held()?;
+            match next_event(Duration::from_millis(5))? {
+                Some((tid, status)) => {
+                    last = Instant::now();
+                    self.on_event(tid, status)?;
+                }
+                None if last.elapsed() < QUIET || self.is_anybody_held() => {}
+                None if self.outcome.status.is_some() => return Ok(()),
+                None if self.job.ends_by_signal && !has_asked => {
+                    has_asked = true;
+                    // SAFETY: takes numbers; it is our own child, not waited for yet.
+                    unsafe { libc::kill(self.command, libc::SIGTERM) };
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn is_anybody_held(&self) -> bool {
+        self.threads.values().any(|thread| thread.held_until.is_some())
+    }
+
+    fn release_held(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        for (tid, thread) in &mut self.threads {
+            if thread.held_until.is_some_and(|until| until <= now) {
+                thread.held_until = None;
+                resume(*tid, 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_event(&mut self, tid: Tid, status: c_int) -> io::Result<()> {
+        if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
+            self.threads.remove(&tid);
+            if tid == self.command {
+                self.outcome.status = Some(ExitStatus::from_raw(status));
+            }
+            return Ok(());
+        }
+        if !self.threads.contains_key(&tid) {
+            // The child of one that is looked at, by whom it has not been told of yet.
+            self.add(tid);
+        }
+        let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+        match (signal, event) {
+            (_, 0) if signal == libc::SIGTRAP | 0x80 => self.on_call(tid)?,
+            (_, libc::PTRACE_EVENT_STOP)
+                if [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]
+                    .contains(&signal) =>
+            {
+                // It is stopped as anybody else, and goes on when it is told to.
+                let _ = trace(libc::PTRACE_LISTEN, tid, 0);
+            }
+            (_, 0) => resume(tid, signal),
+            _ => resume(tid, 0),
+        }
+        Ok(())
+    }
+
+    fn on_call(&mut self, tid: Tid) -> io::Result<()> {
+        let Ok(mut registers) = registers(tid) else {
+            // Killed just now.
+            return Ok(());
+        };
+        let command = self.command;
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return Ok(());
+        };
+        // The end of a call that was begun before anybody looked shows as its first stop.
+        let is_end = thread.is_inside
+            || (thread.made == 0 && registers.rax != (-libc::ENOSYS as i64).cast_unsigned());
+        if is_end {
+            thread.is_inside = false;
+            if let Some(error) = thread.result.take() {
+                registers.rax = i64::from(-error).cast_unsigned();
+                let _ = set_registers(tid, &registers);
+            }
+            resume(tid, 0);
+            return Ok(());
+        }
+        thread.is_inside = true;
+        let point = Point { thread: thread.index, place: thread.made };
+        thread.made += 1;
+        let call = Call { point, number: registers.orig_rax.cast_signed() };
+        self.outcome.calls.push(call);
+        match self.job.plan {
+            Some((wanted, fault)) if wanted == point => {
+                self.outcome.met = Some(call);
+                self.outcome.met_command = group_of(tid) == Some(command);
+                match fault {
+                    Fault::Error(error) => {
+                        thread.result = Some(error);
+                        if call.number != libc::SYS_close {
+                            registers.orig_rax = u64::MAX;
+                            let _ = set_registers(tid, &registers);
+                        }
+                        resume(tid, 0);
+                    }
+                    Fault::Kill => {
+                        if let Some(group) = group_of(tid) {
+                            // SAFETY: takes numbers; it is being looked at, and so has not been buried.
+                            unsafe { libc::kill(group, libc::SIGKILL) };
+                        }
+                    }
+                    Fault::Hold => thread.held_until = Some(Instant::now() + HELD),
+                }
+            }
+            _ => resume(tid, 0),
+        }
+        Ok(())
+    }
+
+    /// Lets everybody go on unobserved.
+    fn leave(&mut self) {
+        if self.outcome.status.is_none() {
+            // SAFETY: takes numbers; it is our own child, not waited for yet.
+            unsafe { libc::kill(self.command, libc::SIGKILL) };
+        }
+        let begun = Instant::now();
+        for tid in self.threads.keys() {
+            let _ = trace(libc::PTRACE_INTERRUPT, *tid, 0);
+        }
+        while !self.threads.is_empty() && begun.elapsed() < LIMIT {
+            match next_event(Duration::from_millis(20)) {
+                Ok(Some((tid, status))) => {
+                    self.threads.remove(&tid);
+                    if libc::WIFSTOPPED(status) {
+                        let is_signal = status >> 16 == 0 && libc::WSTOPSIG(status) & 0x80 == 0;
+                        let signal = if is_signal { libc::WSTOPSIG(status) } else { 0 };
+                        let _ = trace(libc::PTRACE_DETACH, tid, signal.into());
+                    }
+                }
+                Ok(None) => {
+                    // One that was held is stopped already.
+                    self.threads.retain(|tid, _| trace(libc::PTRACE_DETACH, *tid, 0).is_err());
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// The process that a thread belongs to.
+fn group_of(tid: Tid) -> Option<Tid> {
+    let text = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
+fn resume(tid: Tid, signal: c_int) {
+    // ESRCH: it has been killed meanwhile.
+    let _ = trace(libc::PTRACE_SYSCALL, tid, signal.into());
+}
+
+/// Waits this long for the next thing that one of them does. SIGCHLD is blocked.
+fn next_event(limit: Duration) -> io::Result<Option<(Tid, c_int)>> {
+    let until = Instant::now() + limit;
+    loop {
+        let mut status = 0;
+        // SAFETY: the place is valid for the whole call.
+        let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::WNOHANG) };
+        match tid {
+            0 => {}
+            -1 => {
+                let error = io::Error::last_os_error();
+                match error.raw_os_error() {
+                    Some(libc::ECHILD) => {}
+                    Some(libc::EINTR) => continue,
+                    _ => return Err(error),
+                }
+            }
+            tid => return Ok(Some((tid, status))),
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        // SAFETY: an empty set of signals is a valid one.
+        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the set is valid.
+        unsafe { libc::sigaddset(&raw mut set, libc::SIGCHLD) };
+        let time = libc::timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
+        // SAFETY: set and time are valid for the whole call; what has come is not asked for.
+        unsafe { libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const time) };
+    }
+}
+
+/// Makes SIGCHLD one that is waited for.
+pub(crate) fn block_child_signals() -> io::Result<()> {
+    // SAFETY: an empty set of signals is a valid one.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is valid.
+    unsafe { libc::sigaddset(&raw mut set, libc::SIGCHLD) };
+    // SAFETY: the set is valid for the whole call.
+    check(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) }.into())
+        .map(drop)
+}
