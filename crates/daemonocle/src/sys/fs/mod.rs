@@ -4,6 +4,7 @@
 //! looked at; from then on it is walked component by component, and a link that has appeared since
 //! is refused.
 
+mod acl;
 mod resolve;
 mod trust;
 
@@ -17,6 +18,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 
 use super::{retry, user};
+use acl::Writer;
 
 pub(crate) use resolve::{Last, PathError, is_possible, resolve, split};
 pub(crate) use trust::Trusted;
@@ -108,7 +110,10 @@ impl Dir {
     /// What `name` stands for, a link for itself; `None` when there is nothing.
     pub(crate) fn meta(&self, name: &OsStr) -> io::Result<Option<Meta>> {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat.into())),
+            Ok(stat) => {
+                let open = || self.open_with(name, OFlags::PATH, Mode::empty());
+                Ok(Some(Meta::new(stat, || open().ok().filter(|file| is_inode_of(file, &stat)))))
+            }
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -234,14 +239,15 @@ impl From<&std::fs::Metadata> for Inode {
 }
 
 /// What stat(2) tells of a file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Meta {
     pub(crate) inode: Inode,
     /// Owner.
     pub(crate) uid: u32,
-    gid: u32,
     /// Permissions, the sticky bit and its like included: `0o7777` at most.
     pub(crate) mode: u32,
+    /// Who may write to it besides its owner, unless everybody may.
+    writers: Vec<Writer>,
     /// Names that it has.
     pub(crate) links: u64,
     /// In bytes.
@@ -252,12 +258,36 @@ pub(crate) struct Meta {
 impl Meta {
     /// Of an open file.
     pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
-        Ok(rustix::fs::fstat(file)?.into())
+        let stat = rustix::fs::fstat(&file)?;
+        Ok(Self::new(stat, || Some(file)))
     }
 
     /// Of what is at the path.
     fn at(path: &Path) -> io::Result<Self> {
-        Ok(rustix::fs::stat(path)?.into())
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        Self::of(retry(|| Ok(rustix::fs::open(path, flags, Mode::empty())?))?)
+    }
+
+    /// `open` is asked for the file only where its mode does not tell who may write to it.
+    fn new<F: AsFd>(stat: Stat, open: impl FnOnce() -> Option<F>) -> Self {
+        const GROUP_WRITES: u32 = 0o020;
+        const OTHERS_WRITE: u32 = 0o002;
+        let mode = stat.st_mode & 0o7777;
+        let writers = match mode & (GROUP_WRITES | OTHERS_WRITE) {
+            GROUP_WRITES => {
+                open().map_or_else(|| vec![Writer::Unknown], |file| acl::writers(file, stat.st_gid))
+            }
+            _ => Vec::new(),
+        };
+        Self {
+            inode: Inode::from(&stat),
+            uid: stat.st_uid,
+            mode,
+            writers,
+            links: stat.st_nlink,
+            size: stat.st_size,
+            kind: FileType::from_raw_mode(stat.st_mode),
+        }
     }
 
     /// Whether it is a socket, or where one was bound.
@@ -279,18 +309,15 @@ impl Meta {
     }
 }
 
-impl From<Stat> for Meta {
-    fn from(stat: Stat) -> Self {
-        Self {
-            inode: Inode { device: stat.st_dev, number: stat.st_ino },
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mode: stat.st_mode & 0o7777,
-            links: stat.st_nlink,
-            size: stat.st_size,
-            kind: FileType::from_raw_mode(stat.st_mode),
-        }
+impl From<&Stat> for Inode {
+    fn from(stat: &Stat) -> Self {
+        Self { device: stat.st_dev, number: stat.st_ino }
     }
+}
+
+/// Whether an open file is the one that was looked at.
+fn is_inode_of(file: &File, stat: &Stat) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|opened| Inode::from(&opened) == Inode::from(stat))
 }
 
 /// Sets the permissions of an open file, fchmod(2).

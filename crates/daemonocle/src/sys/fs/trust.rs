@@ -1,7 +1,10 @@
 //! Whose files and directories can be relied on.
 
 use super::Meta;
+use super::acl::Writer;
 use crate::sys::{proc, user};
+
+const OTHERS_WRITE: u32 = 0o002;
 
 /// Users whose files and directories are as good as our own: root, ourselves, and the user that
 /// the daemon is going to be.
@@ -54,19 +57,31 @@ impl Trusted {
     /// Whether somebody else can put files into a directory, or another file in a file's place.
     /// In a sticky one (`/tmp`) he can do the former only.
     pub(super) fn shares(&self, dir: &Meta) -> bool {
-        const GROUP_WRITES: u32 = 0o020;
-        const OTHERS_WRITE: u32 = 0o002;
-        let is_our_group = [0, self.our_group, self.daemon_group].contains(&dir.gid);
-        dir.mode & OTHERS_WRITE != 0 || (dir.mode & GROUP_WRITES != 0 && !is_our_group)
+        dir.mode & OTHERS_WRITE != 0 || self.stranger(dir).is_some()
+    }
+
+    /// Somebody besides the owner, and not everybody, who may write to a file or directory and is none of
+    /// us.
+    fn stranger<'a>(&self, meta: &'a Meta) -> Option<&'a Writer> {
+        meta.writers.iter().find(|writer| match writer {
+            Writer::User(uid) => !self.includes(*uid),
+            Writer::Group(gid) => ![0, self.our_group, self.daemon_group].contains(gid),
+            Writer::Unknown => true,
+        })
     }
 
     /// Who else may write to a file or directory, in words.
     pub(crate) fn writers(&self, meta: &Meta) -> Option<String> {
-        match (self.shares(meta), meta.mode & 0o002) {
-            (false, _) => None,
-            (true, 0) => Some(format!("group {}", meta.gid)),
-            (true, _) => Some("every user".to_owned()),
+        if meta.mode & OTHERS_WRITE != 0 {
+            return Some("every user".to_owned());
         }
+        Some(match self.stranger(meta)? {
+            Writer::Group(gid) => format!("group {gid}"),
+            Writer::User(uid) => {
+                format!("user {}, named in its access control list,", user::describe(*uid))
+            }
+            Writer::Unknown => "somebody in an access control list that cannot be read".to_owned(),
+        })
     }
 
     /// Whether the owner of a directory is one of us, or root outside of our user namespace.
