@@ -57,6 +57,21 @@ fn each_action_has_its_help() {
 }
 
 #[test]
+fn help_that_is_lost_is_a_failure() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").set("actions", "full_status,murmur");
+    let why = "ERROR: cannot write to standard output: No space left on device\n";
+    for arguments in [&["--help"][..], &["help", "stop"], &["full-status", "--help"], &["murmur"]] {
+        let output = fixture.run(arguments).through("exec \"$@\" >/dev/full").finish();
+        output.expect(1, "", why);
+    }
+    // Of these nothing is told but by the exit code, and that is none of success anyway.
+    for arguments in [&[][..], &["begin"]] {
+        fixture.run(arguments).through("exec \"$@\" 2>/dev/full").finish().expect(2, "", "");
+    }
+}
+
+#[test]
 fn usage_errors_are_2() {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("ready");

@@ -14,7 +14,7 @@ use crate::error::Result;
 
 use super::args::{Action, NoOptions, reload};
 use super::render::Teller;
-use super::run::{explain, failed};
+use super::run::{done, explain, failed};
 
 impl Daemon {
     /// As [`action`](Self::action), with options: any `clap::Args`, whose doc comment is the help of the
@@ -149,7 +149,7 @@ impl Daemon {
 
     fn act_custom(&self, run: Box<Run>) -> ExitCode {
         match run(self) {
-            Ok(_) => ExitCode::SUCCESS,
+            Ok(_) => done(Ok(())),
             Err(error) => failed(&error, &mut Teller::new(&self.settings().name)),
         }
     }

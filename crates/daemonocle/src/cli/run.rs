@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
@@ -254,19 +255,29 @@ fn not_running(name: &str, format: Format) -> String {
 
 /// Shows whether a daemon is running.
 fn answer(text: &str, is_running: bool) -> ExitCode {
-    if let Err(error) = render::out(text) {
-        render::unwritten(&error);
-        return ExitCode::FAILURE;
+    match (done(render::out(text)), is_running) {
+        (code, true) => code,
+        (_, false) => ExitCode::FAILURE,
     }
-    if is_running { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What is wrong with the arguments. Help goes to standard output and is no failure.
+/// What is wrong with the arguments. Help goes to standard output and is no failure, if it gets there.
 pub(super) fn explain(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
+    let printed = error.print();
     match error.use_stderr() {
         true => ExitCode::from(USAGE),
-        false => ExitCode::SUCCESS,
+        false => done(printed),
+    }
+}
+
+/// The end of a command whose answer is what it has written to standard output: without that there is none.
+pub(super) fn done(written: io::Result<()>) -> ExitCode {
+    match written.and_then(|()| io::stdout().flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            render::unwritten(&error);
+            ExitCode::FAILURE
+        }
     }
 }
 
