@@ -22,7 +22,7 @@ use crate::startup::{Newborn, Reply, Report, channel};
 use crate::sys::answer::{Ticket, answer};
 use crate::sys::fd::deadline_in;
 use crate::sys::hooks::{also_close_in_forked_children, forget_in_forked_children, is_copy};
-use crate::sys::process::{self, Children, Pid, kill_child};
+use crate::sys::process::{self, Children, Pid, signal_child};
 use crate::sys::program::Group;
 use crate::sys::rerun::{Rerun, Rerunner};
 use crate::sys::signal::Signal;
@@ -140,7 +140,7 @@ impl Reloader {
             (Some(successor), Sender::Process(sender))
                 if sender.is_some() && sender == self.parent =>
             {
-                end_child(*successor, signal);
+                signal_child(*successor, signal);
                 true
             }
             _ => false,
@@ -232,10 +232,10 @@ impl Reloader {
                 Order::Terminate => Signal::TERM,
                 Order::Kill => Signal::KILL,
             };
-            end_child(successor, signal);
+            signal_child(successor, signal);
             true
         });
-        end_child(successor, Signal::KILL);
+        signal_child(successor, Signal::KILL);
         let died: Option<ExitStatus> =
             process::wait(Children::One(successor)).ok().flatten().map(|(_, status)| status);
         Err(watch.explain(failure, died))
@@ -269,7 +269,7 @@ impl Reloader {
             }
             (Err(failure), Some(pid_file)) => {
                 // It must not be in the way of taking everything back.
-                end_child(successor, Signal::KILL);
+                signal_child(successor, Signal::KILL);
                 process::wait_for_death(successor);
                 match pid_file.take_back() {
                     Ok(()) => Err(failure),
@@ -291,12 +291,4 @@ fn refused(why: &str) -> Error {
 /// Writes to standard error.
 fn complain(error: &dyn fmt::Display) {
     let _ = writeln!(io::stderr(), "ERROR: {error}");
-}
-
-/// Signals a successor that is still our child. The worker may have buried it, by waiting for just any
-/// child or by ignoring SIGCHLD, and then its number is nobody's or somebody else's.
-fn end_child(successor: Pid, signal: Signal) {
-    if !process::has_ended(successor) {
-        kill_child(successor, signal);
-    }
 }

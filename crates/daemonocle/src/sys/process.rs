@@ -155,15 +155,7 @@ impl Assistant {
 
 impl Drop for Assistant {
     fn drop(&mut self) {
-        // First the handle: where SIGCHLD is ignored, the child may vanish when it ends, and its number
-        // become somebody else's. While it is a child that lives, the handle is its own.
-        let handle = PidFd::open(self.0);
-        if !has_ended(self.0) {
-            match handle {
-                Ok(handle) => drop(handle.send(Signal::KILL)),
-                Err(_) => kill_child(self.0, Signal::KILL),
-            }
-        }
+        signal_child(self.0, Signal::KILL);
         let _ = wait(Children::One(self.0));
     }
 }
@@ -350,4 +342,17 @@ pub(crate) fn exists(pid: Pid) -> bool {
 pub(crate) fn kill_child(child: Pid, signal: Signal) {
     // ESRCH cannot be; EPERM if it has changed its user: then only it can end itself.
     let _ = rx::kill_process(child.into(), signal.to_rustix());
+}
+
+/// Sends a signal to a child that somebody else may bury at any moment, for instance the kernel, where
+/// SIGCHLD is ignored: its number may become anybody's then.
+pub(crate) fn signal_child(child: Pid, signal: Signal) {
+    // First the handle: if it is a child that lives after that, it is what the handle means.
+    let handle = PidFd::open(child);
+    if !has_ended(child) {
+        match handle {
+            Ok(handle) => drop(handle.send(signal)),
+            Err(_) => kill_child(child, signal),
+        }
+    }
 }

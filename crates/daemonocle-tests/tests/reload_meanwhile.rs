@@ -1,0 +1,99 @@
+//! What else happens while a daemon reloads: to its children, its parent, and to who has a number of theirs.
+
+use std::fs;
+
+use daemonocle_tests::{Fixture, Pid, Sandbox, eventually, is_alive, skip, skip_unless_there_is};
+use rustix::process::Signal;
+
+/// A daemon that reloads when [`tell`] does.
+fn reloading<'a>(sandbox: &'a Sandbox, worker: &str) -> Fixture<'a> {
+    sandbox.make_fifo("fifo");
+    sandbox.write("out", "");
+    sandbox.write("plan", "");
+    let fixture = sandbox.fixture(worker);
+    ["fifo", "out", "plan"]
+        .into_iter()
+        .fold(fixture, |fixture, name| fixture.set(name, sandbox.path(name)))
+}
+
+fn tell(fixture: &Fixture<'_>) {
+    fs::write(fixture.sandbox().path("fifo"), "").unwrap();
+}
+
+/// A child that the worker has forked meanwhile does not keep the successor from hearing that the old one
+/// is dead, and its start given up.
+#[test]
+fn a_child_of_the_old_one_keeps_no_successor_alive() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox, "reloads").set("where", "forks");
+    let old = fixture.started();
+    sandbox.write("plan", "wait");
+    tell(&fixture);
+    let told = |end: &str| {
+        let out = sandbox.read("out");
+        out.lines().find_map(|line| line.strip_suffix(end)).and_then(|pid| pid.parse::<Pid>().ok())
+    };
+    eventually("the new one is on its way", || told(" waits").is_some());
+    tell(&fixture);
+    eventually("there is a child", || told(" is forked").is_some());
+    sandbox.kill(old);
+    let child = told(" is forked").unwrap();
+    eventually("only the child is left", || sandbox.survivors() == [child]);
+}
+
+/// Its parent in the foreground has a signal for the daemon, and does not know yet who that is.
+#[test]
+fn a_signal_during_the_handover() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox, "reloads").set("where", "lingers");
+    let running = fixture.foreground();
+    running.says("Starting example ... OK\n");
+    let old = fixture.settled();
+    tell(&fixture);
+    eventually("a new one has it", || fixture.pid().is_some_and(|pid| pid != old));
+    let new = fixture.settled();
+    sandbox.signal(running.pid(), Signal::TERM);
+    running.says("Received signal SIGTERM (15). Forwarding to child...\n");
+    eventually("it has come to the new one", || !is_alive(new));
+    assert!(is_alive(old), "the old one finishes what it has begun");
+    tell(&fixture);
+    let output = running.finish();
+    assert_eq!(output.signal(), Some(15), "{output:?}");
+    assert_eq!(
+        fixture.hook_log(),
+        format!("143|Terminated by SIGTERM (15)\n0|Shutting down for reload\n")
+    );
+    sandbox.expect_nobody();
+}
+
+/// Where the kernel buries a successor that has failed, its number may be somebody else's by the time
+/// that it would be killed.
+#[test]
+fn nobody_is_signalled_by_the_number_of_a_successor_that_is_gone() {
+    let name = "nobody_is_signalled_by_the_number_of_a_successor_that_is_gone";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox, "reloads").set("where", "careless");
+    let pid = fixture.started();
+    let (pid_text, log) = (pid.to_string(), sandbox.path("calls").display().to_string());
+    // Slowed down, so that the successor is gone whenever anybody looks for it.
+    let slow = "inject=kill,waitid:delay_enter=200ms";
+    let words = ["strace", "-p", &pid_text, "-o", &log, "-e", "trace=kill,waitid", "-e", slow];
+    let strace = fixture.watch(&words).spawn();
+    eventually("strace is there", || strace.stderr().contains("strace: "));
+    if !strace.stderr().contains(" attached") {
+        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
+    }
+    sandbox.write("plan", "exit");
+    tell(&fixture);
+    let why = "9: Child exited immediately with exit code 9\n";
+    eventually("it has said why not", || sandbox.read("out").ends_with(why));
+    let mut calls = String::new();
+    eventually("it has looked for it", || {
+        calls = sandbox.read("calls");
+        calls.contains("ECHILD") || calls.contains("kill(")
+    });
+    assert!(!calls.contains("kill("), "{calls}");
+}
