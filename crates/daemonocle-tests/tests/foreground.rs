@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use daemonocle_tests::{Fixture, Running, Sandbox, Terminal, eventually, is_alive, stat};
+use daemonocle_tests::{
+    Fixture, Running, Sandbox, Terminal, eventually, is_alive, skip, skip_unless_there_is, stat,
+};
 use rustix::process::Signal;
 
 const OK: &str = "Starting example ... OK\n";
@@ -151,6 +153,39 @@ fn the_whole_process_group_is_waited_for() {
     fs::write(&fifo, "go\n").unwrap();
     running.finish().expect(0, &format!("{OK}{GONE}"), "");
     assert!(!is_alive(child));
+}
+
+/// Whose handle has been opened is looked at after that: a number that is listed may be another process's
+/// by then, to which nothing is to be sent.
+#[test]
+fn who_is_waited_for_is_looked_at_again() {
+    let name = "who_is_waited_for_is_looked_at_again";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let (fifo, log) = (sandbox.make_fifo("fifo"), sandbox.path("calls").display().to_string());
+    let fixture =
+        sandbox.fixture("child-waits").set("fifo", &fifo).set("child_pid", sandbox.path("child"));
+    let strace =
+        ["setsid", "--wait", "strace", "-o", &log, "-e", "trace=pidfd_open,openat,?poll,ppoll"];
+    let running = fixture.run(&["start", "--debug"]).under(&strace).spawn();
+    eventually("it says something", || !(running.stdout() + &running.stderr()).is_empty());
+    if running.stderr().contains("strace: ") {
+        return skip(name, "strace cannot trace");
+    }
+    running.says(OK);
+    let daemon = fixture.settled();
+    sandbox.signal(daemon, Signal::TERM);
+    let child = sandbox.read("child");
+    let opened = format!("pidfd_open({child},");
+    eventually("the child is waited for", || sandbox.read("calls").contains(&opened));
+    fs::write(&fifo, "go\n").unwrap();
+    running.finish().expect(0, &format!("{OK}{GONE}"), "");
+    let calls = sandbox.read("calls");
+    let (_, after) = calls.split_once(&opened).unwrap();
+    let looked = after.split("poll(").next().unwrap();
+    assert!(looked.contains(&format!("\"/proc/{child}/stat\"")), "{after}");
 }
 
 #[test]

@@ -245,7 +245,7 @@ impl Supervisor<'_> {
         let cannot = |error| Error::system("cannot wait for the process group", error);
         loop {
             self.bury()?;
-            let Some(other) = self.another_member().map_err(cannot)? else {
+            let Some(other) = another_member().map_err(cannot)? else {
                 return Ok(());
             };
             // It may be gone, or a child of ours that has ended since: the next round tells.
@@ -255,6 +255,11 @@ impl Supervisor<'_> {
                 // No pidfds here: the signal that tells of a child's end has to do.
                 Err(_) => None,
             };
+            // Where somebody else is its parent and has buried it, the number may have become a stranger's
+            // before the handle was opened: who is a member still is whom that means.
+            if handle.is_some() && !is_member(other) {
+                continue;
+            }
             let sign = handle.as_ref().map(AsFd::as_fd);
             if wait_readable([Some(signals.as_fd()), sign], None).map_err(cannot)?[0]
                 && let Ok(Arrival { signal, .. }) = signals.next()
@@ -267,19 +272,6 @@ impl Supervisor<'_> {
                 }
             }
         }
-    }
-
-    /// A living process of the daemon's group other than this one. Where this process does not
-    /// lead the group, it shares it with strangers (a script, a pipeline), and only its own
-    /// descendants count.
-    fn another_member(&self) -> io::Result<Option<Pid>> {
-        let me = Pid::current();
-        let group = process::group();
-        let is_ours =
-            |stat: &proc::Stat| group == me.get() || proc::is_descendant(stat, me).unwrap_or(false);
-        let is_living =
-            |pid| matches!(proc::stat(pid), Ok(Some(stat)) if !stat.is_dead() && is_ours(&stat));
-        Ok(proc::group(group)?.into_iter().find(|&pid| pid != me && is_living(pid)))
     }
 
     fn conclude(&mut self, events: Events<'_>) -> Result<Outcome, Error> {
@@ -303,4 +295,21 @@ impl Supervisor<'_> {
         events(Event::AllGone);
         Ok(Outcome::Ended { status })
     }
+}
+
+/// A living process of the daemon's group other than this one.
+fn another_member() -> io::Result<Option<Pid>> {
+    Ok(proc::group(process::group())?.into_iter().find(|pid| is_member(*pid)))
+}
+
+/// Whether it lives, is of the daemon's group, and another process than this one. Where this process does
+/// not lead the group, it shares it with strangers (a script, a pipeline), and only its own descendants
+/// count.
+fn is_member(pid: Pid) -> bool {
+    let (me, group) = (Pid::current(), process::group());
+    let is_ours =
+        |stat: &proc::Stat| group == me.get() || proc::is_descendant(stat, me).unwrap_or(false);
+    pid != me
+        && process::group_of(pid).is_ok_and(|its| its == group)
+        && matches!(proc::stat(pid), Ok(Some(stat)) if !stat.is_dead() && is_ours(&stat))
 }
