@@ -74,6 +74,38 @@ fn a_reader_with_locks_on_all_bytes_cannot_either() {
     fixture.restart().expect(0, "Stopping example ... OK\nStarting example ... OK\n", "");
 }
 
+/// Whoever may write to the PID file and not to its directory cannot get himself another one: he is told
+/// who can, and that nothing is running all the same.
+#[test]
+fn a_reader_of_a_file_that_cannot_be_replaced() {
+    if skip_unless_root("a_reader_of_a_file_that_cannot_be_replaced") {
+        return;
+    }
+    const USER: u32 = 3_900_004;
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("example.pid", "1\n");
+    std::os::unix::fs::chown(&path, Some(USER), Some(USER)).unwrap();
+    let reader = File::open(&path).unwrap();
+    Lock::Read.take(&reader, CLAIM..CLAIM + 1);
+    let fixture = sandbox.fixture("ready").unset("hook_log").for_everybody();
+    let run = |action: &str| fixture.run(&[action]).as_user(USER, USER).finish();
+    let why = format!(
+        "ERROR: PID file {path:?} is locked by a process that is not the daemon, and you may not replace \
+         it: end that process (see lslocks), or let somebody delete the file who may write to its \
+         directory\n"
+    );
+    run("start").expect(1, FAILED, &why);
+    assert_eq!(sandbox.read("example.pid"), "1\n");
+    run("stop").expect(0, "", "WARNING: example is not running\n");
+    assert_eq!(sandbox.read("example.pid"), "");
+    drop(reader);
+    run("start").expect(0, "Starting example ... OK\n", "");
+    let reader = File::open(&path).unwrap();
+    Lock::Read.take(&reader, 0..STARTUP);
+    run("stop").expect(0, "Stopping example ... OK\n", "");
+    assert_eq!(sandbox.read("example.pid"), "");
+}
+
 /// Locks the file like a daemon, by a process that ends; somebody with whom it shared its
 /// descriptors does not, and the kernel goes on naming the number of the one that is gone.
 #[track_caller]

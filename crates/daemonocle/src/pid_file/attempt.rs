@@ -80,7 +80,8 @@ impl Site<'_> {
         match orphan::find(location, Some(place)).map_err(|e| location.cannot("look for", e))? {
             None => Ok(Taken::Place { broken }),
             Some(running) => {
-                evict(location, dir, inode)?;
+                // If it is not ours to remove, it was not made just now either, and may stay.
+                let _ = evict(location, dir, inode);
                 Err(orphaned(location, running.pid()))
             }
         }
@@ -137,7 +138,12 @@ impl Site<'_> {
                     return Err(squatted(location));
                 }
                 *evictions += 1;
-                evict(location, dir, inode)?;
+                evict(location, dir, inode).map_err(|error| {
+                    match error.is_permission_denied() {
+                        true => immovable(location),
+                        false => error,
+                    }
+                })?;
             }
             // The holder of the claim may have been dying when it was asked who he is.
             _ if step == Step::Claim
@@ -250,6 +256,15 @@ fn squatted(location: &Location) -> Error {
     let message = format!(
         "PID file {path:?} is locked by a process that is not the daemon: \
          end that process (see lslocks) or delete the file"
+    );
+    Error::new(Kind::Identity, message)
+}
+
+fn immovable(location: &Location) -> Error {
+    let path = &location.path;
+    let message = format!(
+        "PID file {path:?} is locked by a process that is not the daemon, and you may not replace it: \
+         end that process (see lslocks), or let somebody delete the file who may write to its directory"
     );
     Error::new(Kind::Identity, message)
 }

@@ -421,7 +421,10 @@ pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> 
         Attempt::Taken => {
             PidFile::new(location, file, dir, inode).remove()?;
         }
-        Attempt::Squatted => evict(location, &dir, inode)?,
+        Attempt::Squatted => evict(location, &dir, inode).or_else(|error| {
+            // As above: not ours to remove. Without its text it misleads nobody.
+            set_length(&file, 0).map_err(|_| error)
+        })?,
         Attempt::Held => {}
     }
     Ok(attempt != Attempt::Held)
