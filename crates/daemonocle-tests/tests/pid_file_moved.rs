@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use daemonocle_tests::{Fixture, Pid, Sandbox, eventually, is_alive, skip_unless_root};
+use daemonocle_tests::{
+    Fixture, Pid, Sandbox, eventually, is_alive, skip, skip_unless_root, skip_unless_there_is, stat,
+};
 use rustix::process::Signal;
 
 /// That every action knows of the daemon, and that a stop ends it.
@@ -149,4 +151,37 @@ fn a_daemon_whose_directory_was_replaced_is_found() {
     fs::rename(&dir, sandbox.path("old")).unwrap();
     sandbox.make_dir("run", 0o755);
     expect_found(&fixture, pid);
+}
+
+/// The kernel takes a process's files away, and then closes them one by one: a start that has seen its locks
+/// before, and its files no more, waits for its end.
+#[test]
+fn a_daemon_that_is_dying_while_it_is_looked_for_is_waited_for() {
+    let name = "a_daemon_that_is_dying_while_it_is_looked_for_is_waited_for";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("listens");
+    // The start stops when it has found the daemon and not looked at it yet.
+    let log = sandbox.path("calls").display().to_string();
+    let stop = ["strace", "-o", &log, "-e", "inject=pidfd_open:signal=SIGSTOP:when=1"];
+    for _ in 0..5 {
+        let pid = fixture.started();
+        fs::remove_file(fixture.pid_file()).unwrap();
+        let strace = fixture.run(&["start"]).under(&stop).spawn();
+        eventually("the start has found it", || {
+            sandbox.read("calls").contains("stopped by SIGSTOP") || !strace.stderr().is_empty()
+        });
+        let is_start = |pid: &Pid| stat(*pid).is_some_and(|it| it.parent == strace.pid());
+        let Some(start) = sandbox.survivors().into_iter().find(is_start) else {
+            return skip(name, "strace cannot trace");
+        };
+        sandbox.signal(pid, Signal::KILL);
+        while stat(pid).is_some_and(|it| !it.is_exiting) {}
+        sandbox.signal(start, Signal::CONT);
+        strace.finish().expect(0, "Starting example ... OK\n", "");
+        fs::remove_file(&log).unwrap();
+        fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    }
 }

@@ -113,7 +113,13 @@ fn examine(
     is_ours: bool,
 ) -> Option<Running> {
     let HeldLock { pid, inode, byte } = lock;
-    match open_files(pid, None) {
+    let running = Running::new(pid, Ok(handle), inode);
+    let files = open_files(pid, None);
+    if running.is_dying() {
+        // Nobody but root may look at it any more, and there may be nothing left to be seen.
+        return Some(Running { is_ending: true, ..running });
+    }
+    match files {
         Ok(files) => {
             let place = place
                 .filter(|place| *place == byte)
@@ -125,19 +131,13 @@ fn examine(
                     && file.mode & OTHERS_WRITE == 0
                     && [LIFE, place].iter().all(|byte| file.is_locked(LockKind::Record, *byte))
             })?;
-            let running = Running::new(pid, Ok(handle), file.inode);
             // A daemon at its end empties the file before it removes it.
-            let is_ending = file.is_empty || running.is_dying();
+            let is_ending = file.is_empty;
             let look = || Ok(open_files(pid, Some(file.inode))?.into_iter().next());
             let program = program::find_by(pid, look).ok().flatten();
-            Some(Running { is_ending, program, ..running })
+            Some(Running { inode: file.inode, is_ending, program, ..running })
         }
         Err(error) => {
-            let running = Running::new(pid, Ok(handle), inode);
-            if running.is_dying() {
-                // Nobody but root may look at it any more.
-                return Some(Running { is_ending: true, ..running });
-            }
             // Who may not be examined is known by this lock alone, and signalled only if nobody but
             // ourselves can have made it: a process of ours with a capability that we have not.
             let handle = if is_ours { running.handle } else { Err(error) };
