@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -131,18 +132,21 @@ impl Birth {
             }
         };
         // In the background the set-up of a program is over when it runs, as its keeper will tell.
+        let lifecycle = Arc::clone(&reloader.lifecycle);
         if kept.is_none() || forwarder.is_some() {
-            link.tell(&Report::SetUp);
+            link.insist(&Report::SetUp, &lifecycle);
         }
         if forwarder.is_some() && !is_successor {
             link.wait_for_go();
         }
-        let lifecycle = Arc::clone(&reloader.lifecycle);
         let end = match (worker, kept) {
-            (Worker::Program(exec), Some(kept)) => kept.run(&exec, pid_file.as_deref(), &link),
+            (Worker::Program(exec), Some(kept)) => {
+                kept.run(&exec, pid_file.as_deref(), &link, &lifecycle)
+            }
             (Worker::Program(_), None) => End::of_message("nobody keeps the program"),
             (Worker::Function(worker), _) => {
-                let ready = Box::new(move || link.ready());
+                let ending = Arc::clone(&lifecycle);
+                let ready = Box::new(move || link.ready(&ending));
                 let reload = Box::new(move |rerun| reloader.reload(rerun));
                 let context = Context::new(config, Arc::clone(&lifecycle), ready, reload);
                 match catch_unwind(AssertUnwindSafe(|| worker(&context))) {
@@ -157,7 +161,10 @@ impl Birth {
 
 /// The set-up has failed: says so, and leaves nothing.
 fn abandon(link: &Link, pid_file: Option<&PidFile>, why: String, code: u8) -> ! {
-    link.tell(&Report::Failed(code, why));
+    if !link.tell(&Report::Failed(code, why.clone())) {
+        // The start, which learns no more than the exit code, shows it where standard error is no file.
+        let _ = writeln!(io::stderr(), "ERROR: {why}");
+    }
     if let Some(pid_file) = pid_file {
         // If this fails, the process that waits for us tries again, with its own privileges.
         let _ = pid_file.remove();

@@ -138,8 +138,13 @@ impl Supervisor<'_> {
                 // Told before the worker runs, so that its output comes after it.
                 events(if self.watch.awaits_ready() { Event::WorkerRuns } else { Event::Done });
                 self.watch.worker_runs();
-                // It fails only if the daemon has died just now.
-                let _ = self.watch.starter.reply(Reply::Go);
+                match self.watch.starter.reply(Reply::Go) {
+                    Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                        self.give_up(Failure::System("tell the daemon", error));
+                    }
+                    // Its wait status will tell of its death.
+                    Ok(()) | Err(_) => {}
+                }
             }
             (Step::Ready, Phase::SettingUp | Phase::Running) => {
                 match self.launch.announce(&mut self.watch, self.daemon) {

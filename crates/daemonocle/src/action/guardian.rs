@@ -5,7 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitStatus;
 
 use crate::startup::{Newborn, Report};
 use crate::sys::fd::{read_byte, send, wait_readable};
@@ -18,12 +20,14 @@ use super::birth::Birth;
 /// Runs in the first child. `leash` comes to its end when the start does.
 pub(super) fn run(birth: Option<Birth>, leash: OwnedFd, proof: SingleThreaded) -> ! {
     let Some(birth) = birth else {
-        exit_now(1);
+        exit_now(libc::EBUSY);
     };
-    let fail = |newborn: &Newborn, what: &str, error: std::io::Error| -> ! {
+    let fail = |newborn: &Newborn, what: &str, error: io::Error| -> ! {
         let text = format!("cannot {what}: {}", crate::error::reason(&error));
-        let _ = newborn.report(&Report::Failed(1, text));
-        exit_now(1)
+        match newborn.report(&Report::Failed(1, text)) {
+            Ok(()) => exit_now(0),
+            Err(error) => give_up(&error),
+        }
     };
     if let Err(error) = process::new_session() {
         fail(&birth.newborn, "make a session", error);
@@ -71,7 +75,10 @@ impl Order {
 
 fn guard(daemon: Pid, newborn: &Newborn, leash: &OwnedFd) -> ! {
     // Not before the claim was let go, above: the start is complete only after this is heard.
-    let _ = newborn.report(&Report::Born(daemon));
+    if let Err(error) = newborn.report(&Report::Born(daemon)) {
+        // The start gives up a daemon that has lost its guardian.
+        give_up(&error)
+    }
     // The death of a child shows on a pidfd, and where there are none (a seccomp filter) by signal.
     let handle = PidFd::open(daemon).ok();
     let signals = match handle {
@@ -80,8 +87,9 @@ fn guard(daemon: Pid, newborn: &Newborn, leash: &OwnedFd) -> ! {
     };
     let sign = handle.as_ref().map(AsFd::as_fd).or(signals.as_ref().map(AsFd::as_fd));
     while !process::has_ended(daemon) {
-        let Ok([dead, order]) = wait_readable([sign, Some(leash.as_fd())], None) else {
-            exit_now(1)
+        let [dead, order] = match wait_readable([sign, Some(leash.as_fd())], None) {
+            Ok(ready) => ready,
+            Err(error) => give_up(&error),
         };
         if order {
             let signal = match read_byte(leash.as_fd()) {
@@ -96,8 +104,20 @@ fn guard(daemon: Pid, newborn: &Newborn, leash: &OwnedFd) -> ! {
     }
     // While the daemon is unburied its number, which is its group's, cannot be anybody else's.
     process::kill_group(daemon);
-    if let Ok(Some((_, status))) = process::wait(Children::One(daemon)) {
-        let _ = newborn.report(&Report::Died(status));
+    if let Ok(Some((_, status))) = process::wait(Children::One(daemon))
+        && let Err(error) = newborn.report(&Report::Died(status))
+    {
+        give_up(&error)
     }
     exit_now(0)
+}
+
+/// Ends, and tells why by the exit code: there is no other way left.
+fn give_up(error: &io::Error) -> ! {
+    exit_now(error.raw_os_error().filter(|code| (1..256).contains(code)).unwrap_or(libc::EIO))
+}
+
+/// What a guardian that has ended like this had to say.
+pub(super) fn complaint(status: ExitStatus) -> Option<io::Error> {
+    status.code().filter(|code| *code != 0).map(io::Error::from_raw_os_error)
 }

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::pid_file::PidFile;
-use crate::shutdown::End;
+use crate::shutdown::{End, Lifecycle};
 use crate::startup::Report;
 use crate::sys::process::{self, Children, Pid, forbid_core_dumps, kill_child};
 use crate::sys::program::Group;
@@ -51,7 +51,13 @@ impl Kept {
     }
 
     /// Runs the program, and returns when it has ended.
-    pub(super) fn run(&self, exec: &Exec, pid_file: Option<&PidFile>, link: &Link) -> End {
+    pub(super) fn run(
+        &self,
+        exec: &Exec,
+        pid_file: Option<&PidFile>,
+        link: &Link,
+        lifecycle: &Lifecycle,
+    ) -> End {
         // On a terminal it stays in the group of the job.
         let group = if self.forwarder.is_none() { Group::Own } else { Group::Ours };
         let program = match exec.run(group) {
@@ -63,9 +69,10 @@ impl Kept {
             kill_child(program, Signal::KILL);
         }
         self.with(|state| state.program = Some(program));
-        link.tell(&Report::Program(program));
+        // If it ends there, the kernel kills the program for it.
+        link.insist(&Report::Program(program), lifecycle);
         if self.forwarder.is_none() {
-            link.tell(&Report::SetUp);
+            link.insist(&Report::SetUp, lifecycle);
         }
         process::wait_for_death(program);
         // Before it is buried, and its number may become somebody else's.

@@ -3,10 +3,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use crate::error::reason;
 use crate::listener;
 use crate::pid_file::PidFile;
 use crate::shutdown::{End, Lifecycle};
@@ -61,17 +63,34 @@ impl Link {
         self.newborn.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reports, if anybody is still there. That nobody is shows elsewhere, as the end of file.
-    pub(super) fn tell(&self, report: &Report) {
-        if let Some(newborn) = self.newborn() {
-            let _ = newborn.report(report);
+    /// Reports, if anybody is still there, and whether that has worked. That nobody is shows elsewhere, as
+    /// the end of file.
+    pub(super) fn tell(&self, report: &Report) -> bool {
+        self.newborn().is_some_and(|newborn| newborn.report(report).is_ok())
+    }
+
+    /// Reports what whoever has started this daemon cannot do without, and would wait for in vain: if that
+    /// is not possible, it ends.
+    pub(super) fn insist(&self, report: &Report, lifecycle: &Lifecycle) {
+        let Some(newborn) = self.newborn() else {
+            return;
+        };
+        match newborn.report(report) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe && newborn.is_intact() => {
+                let why = format!("cannot report to the command start: {}", reason(&error));
+                // Which shows it, where standard error is no file.
+                let _ = writeln!(io::stderr(), "ERROR: {why}");
+                lifecycle.finish(&End::of_message(&why))
+            }
+            // That nobody is there, or the descriptor is gone, shows elsewhere.
+            Ok(()) | Err(_) => {}
         }
     }
 
     /// The worker's `ready()`.
-    pub(super) fn ready(&self) {
+    pub(super) fn ready(&self, lifecycle: &Lifecycle) {
         if !self.ready.swap(true, Ordering::SeqCst) {
-            self.tell(&Report::Ready);
+            self.insist(&Report::Ready, lifecycle);
         }
     }
 
@@ -193,7 +212,7 @@ impl Sentry {
             self.link.tell(&Report::Failed(1, error.to_string()));
             self.lifecycle.finish(&End::of_message(&error.to_string()));
         }
-        self.link.tell(&Report::Taken);
+        self.link.insist(&Report::Taken, &self.lifecycle);
     }
 
     fn on_signal(&self, arrival: Arrival) {

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Config, Detach, Settings, Startup};
@@ -248,7 +249,12 @@ impl Launch {
             Err(failure) => {
                 watch.put_down(|order| order.give(&hold));
                 drop(hold);
-                bury(guardian);
+                let failure = match (failure, bury(guardian).and_then(guardian::complaint)) {
+                    (Failure::Death, Some(error)) if watch.knows_nothing() => {
+                        Failure::System("hear the daemon", error)
+                    }
+                    (failure, _) => failure,
+                };
                 Err(watch.explain(failure, None))
             }
         }
@@ -305,7 +311,7 @@ impl Launch {
 
 /// Waits for the guardian's end. Once it is gone the daemon belongs to PID 1, as everybody expects
 /// of it.
-fn bury(guardian: Pid) {
+fn bury(guardian: Pid) -> Option<ExitStatus> {
     // It fails only if somebody else has buried it.
-    let _ = process::wait(Children::One(guardian));
+    process::wait(Children::One(guardian)).ok().flatten().map(|(_, status)| status)
 }

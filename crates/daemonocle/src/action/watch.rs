@@ -135,7 +135,14 @@ impl Watch {
         let mut is_ready = false;
         loop {
             match self.step()? {
-                Step::Ready => is_ready = true,
+                Step::Ready if is_ready => {
+                    let error = io::ErrorKind::TimedOut.into();
+                    return Err(Failure::System("learn who the daemon is", error));
+                }
+                Step::Ready => {
+                    is_ready = true;
+                    self.deadline = deadline_in(self.start_timeout);
+                }
                 Step::SetUp => self.worker_runs(),
                 // What began to end after it was ready had started.
                 Step::Failed(Failure::Death) if is_ready && self.died.is_none() => {}
@@ -301,6 +308,11 @@ impl Watch {
                 break;
             }
         }
+    }
+
+    /// Whether nobody has told how the daemon has ended.
+    pub(super) fn knows_nothing(&self) -> bool {
+        self.died.is_none() && self.ending.is_none()
     }
 
     fn is_over(&self) -> bool {
