@@ -62,6 +62,14 @@ impl Running {
         }
     }
 
+    /// With the program that it keeps, if it does. Once that has ended the daemon is ending, and nothing
+    /// is left of it but its keeper.
+    pub(super) fn keeping(mut self, program: Option<Program>) -> Self {
+        self.is_ending |= program.as_ref().is_some_and(|program| program.is_dead);
+        self.program = program.filter(|program| !program.is_dead);
+        self
+    }
+
     /// The daemon, as everybody knows it.
     pub(crate) fn pid(&self) -> Pid {
         self.program.as_ref().map_or(self.holder, |program| program.pid)
@@ -255,9 +263,8 @@ fn confirm(
     require_owner(location, file, pid)?;
     running.is_ending = holder(STAYING)? != it;
     let cannot = |error| location.cannot("examine the locks of", error);
-    running.program = program::find(file, pid).map_err(cannot)?;
     running.predecessor = succession::predecessor_of(file, pid).map_err(cannot)?;
-    Ok(Confirmed::Running(running))
+    Ok(Confirmed::Running(running.keeping(program::find(file, pid).map_err(cannot)?)))
 }
 
 /// Refuses a process that acts as a user who neither owns the file nor is the daemon's or our own.

@@ -214,8 +214,13 @@ impl PidFile {
         self.write_pid(program)
     }
 
-    /// The program has ended, and is about to be buried.
+    /// The program has ended, and is about to be buried: what is left of the daemon is its keeper.
     pub(crate) fn end_keeping(&self, program: Pid) {
+        self.begin_end();
+        if *self.is_ours() {
+            // The number may be somebody else's soon. If it stays, for want of space, it means nothing.
+            let _ = self.write_pid(Pid::current());
+        }
         // Cannot fail for a lock that is held.
         let _ = lock::release_own(&self.file, program::byte_of(program));
     }

@@ -135,7 +135,7 @@ fn examine(
             let is_ending = file.is_empty;
             let look = || Ok(open_files(pid, Some(file.inode))?.into_iter().next());
             let program = program::find_by(pid, look).ok().flatten();
-            Some(Running { inode: file.inode, is_ending, program, ..running })
+            Some(Running { inode: file.inode, is_ending, ..running }.keeping(program))
         }
         Err(error) => {
             // Who may not be examined is known by this lock alone, and signalled only if nobody but

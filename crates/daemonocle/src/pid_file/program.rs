@@ -25,6 +25,8 @@ pub(crate) struct Program {
     pub(crate) pid: Pid,
     /// Refers to it and to nobody else; an error where the kernel offers no such thing.
     pub(crate) handle: io::Result<PidFd>,
+    /// Whether it has ended, and its keeper has not buried it yet.
+    pub(super) is_dead: bool,
 }
 
 pub(super) fn byte_of(pid: Pid) -> Byte {
@@ -63,9 +65,11 @@ fn open(keeper: Pid, named: impl Fn() -> io::Result<Option<Pid>>) -> io::Result<
         return Ok(None);
     }
     match proc::stat(pid) {
-        Ok(Some(stat)) if stat.parent == keeper.get() => Ok(Some(Program { pid, handle })),
+        Ok(Some(stat)) if stat.parent == keeper.get() => {
+            Ok(Some(Program { pid, handle, is_dead: stat.is_dead() && stat.threads <= 1 }))
+        }
         Ok(_) => Ok(None),
         // Nobody can tell, and nobody is signalled.
-        Err(error) => Ok(Some(Program { pid, handle: Err(error) })),
+        Err(error) => Ok(Some(Program { pid, handle: Err(error), is_dead: false })),
     }
 }

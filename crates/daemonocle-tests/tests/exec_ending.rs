@@ -1,0 +1,75 @@
+//! A daemon that is another program, when that has ended and its keeper is still there: it is ending, all actions
+//! agree, and what they name is what is left of it.
+
+use std::fs;
+
+use daemonocle_tests::{Fixture, Pid, Sandbox, eventually, is_alive, stat};
+use rustix::process::Signal;
+
+fn sleeping(sandbox: &Sandbox) -> Fixture<'_> {
+    sandbox.fixture("none").set("exec", "sleep\n3600").set("stop", "0.3")
+}
+
+/// Starts it; the program and its keeper.
+#[track_caller]
+fn start(fixture: &Fixture<'_>) -> (Pid, Pid) {
+    let program = fixture.started();
+    (program, stat(program).unwrap().parent)
+}
+
+#[track_caller]
+fn expect_ending(fixture: &Fixture<'_>, keeper: Pid, state: &str) {
+    let status = fixture.status();
+    let begin = format!("example -- pid: {keeper}, status: {state}, ");
+    assert!(status.stdout.starts_with(&begin), "{status:?}");
+    let late =
+        format!("ERROR: timed out while waiting for process (PID {keeper}), which is ending\n");
+    fixture.start().expect(1, "Starting example ... FAILED\n", &late);
+    let late = format!("ERROR: Timed out while waiting for process (PID {keeper}) to terminate\n");
+    fixture.stop().expect(1, "Stopping example ... FAILED\n", &late);
+    assert!(is_alive(keeper));
+}
+
+#[track_caller]
+fn expect_works_again(fixture: &Fixture<'_>) {
+    let stop = fixture.run(&["stop", "--force"]).finish();
+    assert_eq!(stop.code(), Some(0), "{stop:?}");
+    fixture.sandbox().expect_nobody();
+    fixture.status().expect(1, "example -- not running\n", "");
+    fixture.started();
+}
+
+#[test]
+fn its_hook_hangs() {
+    for is_deleted in [false, true] {
+        let sandbox = Sandbox::new();
+        let fixture = sleeping(&sandbox).set("hook", "hang");
+        let (program, keeper) = start(&fixture);
+        sandbox.kill(program);
+        eventually("the hook runs", || fixture.hook_log() == "137|Terminated by SIGKILL (9)\n");
+        assert_eq!(fixture.pid(), Some(keeper), "the number may be somebody else's by now");
+        if is_deleted {
+            fs::remove_file(fixture.pid_file()).unwrap();
+            let status = fixture.status();
+            assert!(status.stdout.contains(&format!(" pid: {keeper}, ")), "{status:?}");
+        } else {
+            expect_ending(&fixture, keeper, "sleeping");
+        }
+        expect_works_again(&fixture);
+    }
+}
+
+/// It has not noticed yet that it has nothing to keep any more.
+#[test]
+fn its_keeper_is_stopped() {
+    let sandbox = Sandbox::new();
+    let fixture = sleeping(&sandbox);
+    let (program, keeper) = start(&fixture);
+    sandbox.signal(keeper, Signal::STOP);
+    sandbox.kill(program);
+    expect_ending(&fixture, keeper, "stopped");
+    sandbox.signal(keeper, Signal::CONT);
+    sandbox.expect_nobody();
+    assert_eq!(fixture.hook_log(), "137|Terminated by SIGKILL (9)\n");
+    expect_works_again(&fixture);
+}
