@@ -76,8 +76,9 @@ fn a_pid_file_that_names_somebody_else() {
         let status = it.run(&["status"]).finish();
         assert_eq!(status.code(), Some(it.pick(1, 0)), "{}: {status:?}", it.name());
         if !it.is_original() {
-            it.does(&["stop"], 0, "", "WARNING: example is not running\n");
-            assert!(stranger.is_unharmed());
+            let stop = it.run(&["stop"]).finish();
+            stop.expect_error(0, "", &["; left as it is\nWARNING: example is not running\n"]);
+            assert!(stranger.is_unharmed() && it.has_pid_file());
         }
     });
 }

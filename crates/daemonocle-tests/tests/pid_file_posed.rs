@@ -83,7 +83,7 @@ fn a_reader_of_a_file_that_cannot_be_replaced() {
     }
     const USER: u32 = 3_900_004;
     let sandbox = Sandbox::new();
-    let path = sandbox.write("example.pid", "1\n");
+    let path = sandbox.write("example.pid", "4194304\n");
     std::os::unix::fs::chown(&path, Some(USER), Some(USER)).unwrap();
     let reader = File::open(&path).unwrap();
     Lock::Read.take(&reader, CLAIM..CLAIM + 1);
@@ -95,7 +95,7 @@ fn a_reader_of_a_file_that_cannot_be_replaced() {
          directory\n"
     );
     run("start").expect(1, FAILED, &why);
-    assert_eq!(sandbox.read("example.pid"), "1\n");
+    assert_eq!(sandbox.read("example.pid"), "4194304\n");
     run("stop").expect(0, "", "WARNING: example is not running\n");
     assert_eq!(sandbox.read("example.pid"), "");
     drop(reader);

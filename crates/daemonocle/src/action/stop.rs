@@ -25,9 +25,16 @@ pub(crate) fn stop(settings: &Settings, stop: Stop, events: Events<'_>) -> Resul
     let name = &settings.name;
     match find(&location, name, deadline)? {
         Found::Nobody { broken } => {
-            let is_removed = pid_file::sweep(&location, Origin::Unknown)?;
+            let path = location.path.display();
+            let bystander = pid_file::bystander(&location)?;
+            let is_removed = bystander.is_none() && pid_file::sweep(&location, Origin::Unknown)?;
+            if let Some(pid) = bystander {
+                let text = format!(
+                    "PID file {path} names process {pid}, which has no lock on it; left as it is"
+                );
+                events(Event::Warning(text));
+            }
             if broken {
-                let path = location.path.display();
                 let done = if is_removed { "removed" } else { "left as it is" };
                 events(Event::Warning(format!("Empty or broken PID file {path}; {done}")));
             }

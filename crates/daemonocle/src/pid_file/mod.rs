@@ -22,6 +22,7 @@
 
 mod access;
 mod attempt;
+mod bystander;
 mod contents;
 mod holder;
 mod orphan;
@@ -55,6 +56,7 @@ use access::{
     open_existing, open_or_create, require_expendable,
 };
 use attempt::{Attempt, Site, Taken, evict};
+pub(crate) use bystander::bystander;
 use holder::Startup;
 pub(crate) use holder::{Presence, Running};
 
