@@ -193,9 +193,14 @@ impl Running {
     /// If it does not.
     #[track_caller]
     pub fn says(&self, text: &str) {
-        let said = within(DEADLINE, || self.stdout().contains(text).then_some(()));
+        let said = within(DEADLINE, || {
+            // In this order: what it has said when it ended is all that it says.
+            let is_complete = self.stdout.is_complete();
+            let is_said = self.stdout().contains(text);
+            (is_said || is_complete).then_some(is_said)
+        });
         assert!(
-            said.is_some(),
+            said == Some(true),
             "it has not said {text:?} but {:?}",
             (self.stdout(), self.stderr())
         );
