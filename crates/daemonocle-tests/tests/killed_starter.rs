@@ -81,6 +81,20 @@ fn the_process_between_is_missed_at_once() {
 }
 
 #[test]
+fn the_process_between_is_not_waited_for_when_it_is_stopped() {
+    let sandbox = Sandbox::new();
+    let fixture = slow(&sandbox, "ready-late").set("fifo", sandbox.make_fifo("fifo"));
+    let (start, daemon) = under_way(&fixture);
+    let guardian = stat(daemon).unwrap().parent;
+    eventually("it has told of the daemon", || stat(guardian).unwrap().state == 'S');
+    sandbox.signal(guardian, Signal::STOP);
+    sandbox.write("fifo", "");
+    start.finish().expect(0, "Starting example ... OK\n", "");
+    eventually("it is gone", || !is_alive(guardian));
+    assert!(is_alive(daemon));
+}
+
+#[test]
 fn the_daemon() {
     let sandbox = Sandbox::new();
     let fixture = slow(&sandbox, "sleep");

@@ -1,7 +1,7 @@
 //! The process between `start` and a daemon that detaches: the first of the two forks.
 //!
 //! It leads the new session until the daemon is started, and is the daemon's parent, whom the
-//! kernel tells how it died. When the start is over it goes, and the daemon is PID 1's.
+//! kernel tells how it died. When the start is over it is killed, and the daemon is PID 1's.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,8 @@ use crate::sys::signal::{self, Signal};
 
 use super::birth::Birth;
 
-/// Runs in the first child. `leash` comes to its end when the start does.
+/// Runs in the first child. `leash` comes to its end with the starter, which otherwise ends this process
+/// when the start is over.
 pub(super) fn run(birth: Option<Birth>, leash: OwnedFd, proof: SingleThreaded) -> ! {
     let Some(birth) = birth else {
         exit_now(libc::EBUSY);

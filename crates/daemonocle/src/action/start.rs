@@ -221,7 +221,7 @@ impl Launch {
                 Some(ErrorPipe { read, write })
             }
         };
-        // Open for as long as this start goes on; its end tells the guardian to leave.
+        // Open for as long as this start goes on; its end tells the guardian that the starter is dead.
         let (leash, hold) = socket_pair().map_err(|error| cannot("make a channel", error))?;
 
         process::flush_streams();
@@ -240,14 +240,15 @@ impl Launch {
             Ok(pid) => {
                 let pid = watch.public_pid(pid);
                 // The guardian's end is all that is waited for. The rest is done meanwhile.
-                drop(hold);
-                drop(watch);
+                watch.dismiss(guardian);
+                drop((hold, watch));
                 events(Event::Done);
                 bury(guardian);
                 Ok(Outcome::Started { pid })
             }
             Err(failure) => {
                 watch.put_down(|order| order.give(&hold));
+                watch.dismiss(guardian);
                 drop(hold);
                 let failure = match (failure, bury(guardian).and_then(guardian::complaint)) {
                     (Failure::Death, Some(error)) if watch.knows_nothing() => {

@@ -13,7 +13,7 @@ use crate::config::{Config, Startup};
 use crate::error::{Error, Kind};
 use crate::startup::{Report, Starter};
 use crate::sys::fd::{deadline_in, read_available, wait_readable};
-use crate::sys::process::{Pid, PidFd};
+use crate::sys::process::{self, Pid, PidFd};
 use crate::sys::signal::Signal;
 
 use super::guardian::Order;
@@ -313,6 +313,16 @@ impl Watch {
     /// Whether nobody has told how the daemon has ended.
     pub(super) fn knows_nothing(&self) -> bool {
         self.died.is_none() && self.ending.is_none()
+    }
+
+    /// Lets the guardian go. It has nothing left to do, and is killed: its own way out is longer, and
+    /// closed to one that somebody has stopped. Where there are no pidfds, it leaves when its leash ends.
+    pub(super) fn dismiss(&self, guardian: Pid) {
+        // Where the caller ignores SIGCHLD or has buried it, the number may be somebody else's by now.
+        if let Some(handle) = self.child.as_ref().filter(|_| !process::has_ended(guardian)) {
+            // It fails only if it has ended since.
+            let _ = handle.send(Signal::KILL);
+        }
     }
 
     fn is_over(&self) -> bool {
