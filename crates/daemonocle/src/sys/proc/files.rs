@@ -56,37 +56,42 @@ impl OpenFile {
 
 /// The files that a process has open, or this one only; only its owner and root may ask.
 pub(crate) fn open_files(pid: Pid, only: Option<Inode>) -> io::Result<Vec<OpenFile>> {
-    const MARK: &[u8] = b" (deleted)";
     require_own()?;
     let mut files = Vec::new();
     for fd in numbers(&format!("/proc/{pid}/fd"))? {
-        let link = format!("/proc/{pid}/fd/{fd}");
-        let Some(meta) = if_open(fs::metadata(&link))? else {
-            continue;
-        };
-        let inode = Inode::from(&meta);
-        if only.is_some_and(|only| only != inode) {
-            continue;
-        }
-        let target = if_open(fs::read_link(&link))?;
-        let info = if_open(read(&format!("/proc/{pid}/fdinfo/{fd}")))?;
-        let (Some(target), Some(info)) = (target, info) else {
-            continue;
-        };
-        let path = target.as_os_str().as_bytes();
-        files.push(OpenFile {
-            path: OsStr::from_bytes(path.strip_suffix(MARK).unwrap_or(path)).into(),
-            inode,
-            uid: meta.uid(),
-            mode: meta.mode(),
-            is_regular: meta.is_file(),
-            is_dir: meta.is_dir(),
-            is_deleted: meta.nlink() == 0,
-            is_empty: meta.len() == 0,
-            info,
-        });
+        files.extend(open_file(pid, fd, only)?);
     }
     Ok(files)
+}
+
+/// `None`: it is another one than `only`, or not open any more.
+fn open_file(pid: Pid, fd: i32, only: Option<Inode>) -> io::Result<Option<OpenFile>> {
+    const MARK: &[u8] = b" (deleted)";
+    let link = format!("/proc/{pid}/fd/{fd}");
+    let Some(meta) = if_open(fs::metadata(&link))? else {
+        return Ok(None);
+    };
+    let inode = Inode::from(&meta);
+    if only.is_some_and(|only| only != inode) {
+        return Ok(None);
+    }
+    let target = if_open(fs::read_link(&link))?;
+    let info = if_open(read(&format!("/proc/{pid}/fdinfo/{fd}")))?;
+    let (Some(target), Some(info)) = (target, info) else {
+        return Ok(None);
+    };
+    let path = target.as_os_str().as_bytes();
+    Ok(Some(OpenFile {
+        path: OsStr::from_bytes(path.strip_suffix(MARK).unwrap_or(path)).into(),
+        inode,
+        uid: meta.uid(),
+        mode: meta.mode(),
+        is_regular: meta.is_file(),
+        is_dir: meta.is_dir(),
+        is_deleted: meta.nlink() == 0,
+        is_empty: meta.len() == 0,
+        info,
+    }))
 }
 
 /// `None`: the descriptor was closed while the list was read. That it may not be looked at, although
@@ -101,8 +106,14 @@ pub(super) fn if_open<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 /// Whether `pid` itself holds such a lock on this very file. An error where it may not be asked.
 pub(crate) fn holds_lock(pid: Pid, inode: Inode, kind: LockKind, byte: Byte) -> io::Result<bool> {
-    let files = open_files(pid, Some(inode))?;
-    Ok(files.iter().any(|file| file.is_locked(kind, byte)))
+    require_own()?;
+    // The rest is not looked at: a daemon opened its PID file before its worker opened anything.
+    for fd in numbers(&format!("/proc/{pid}/fd"))? {
+        if open_file(pid, fd, Some(inode))?.is_some_and(|file| file.is_locked(kind, byte)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn shows_lock(fdinfo: &str, kind: LockKind, byte: Byte) -> bool {
