@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -35,9 +34,15 @@ pub(super) fn find(location: &Location, place: Option<Byte>) -> io::Result<Optio
     const LONG: Duration = Duration::from_secs(10);
     let path = place::of_path(location);
     let bytes = [place.unwrap_or(path), path];
-    let mut known = HashMap::new();
     // Anybody may hold thousands of such locks on files of his.
-    let mut wanted = |pid| *known.entry(pid).or_insert_with(|| users_of(location, pid).is_some());
+    let mut known: Vec<(Pid, bool)> = Vec::new();
+    let mut wanted = |pid| match known.binary_search_by_key(&pid, |(pid, _)| *pid) {
+        Ok(place) => known[place].1,
+        Err(place) => {
+            known.insert(place, (pid, users_of(location, pid).is_some()));
+            known[place].1
+        }
+    };
     let listed = listed_locks(&bytes, 4, &mut wanted, deadline_in(BRIEFLY))?;
     let deadline = deadline_in(LONG);
     let first = |search: &Search| first(location, place, &search.found, deadline);

@@ -18,7 +18,7 @@ use super::process::{Assistant, Pid};
 use super::{check, retry};
 
 /// One lockable byte. It lies far behind the contents of any PID file; locks need no data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Byte(pub(crate) i64);
 
 /// The holder of a record lock.

@@ -214,7 +214,7 @@ fn make_and_give(
 }
 
 /// Device and inode number: which file a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Inode {
     pub(crate) device: u64,
     pub(crate) number: u64,

@@ -5,7 +5,6 @@
 //! locks take four times as long. So a long list is given up in time, and the processes are asked,
 //! of which only those are looked at that matter.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::time::Instant;
@@ -18,7 +17,7 @@ use crate::sys::process::Pid;
 use crate::sys::retry;
 
 /// A lock that a process holds on some file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct HeldLock {
     pub(crate) pid: Pid,
     /// The file. Some file systems (btrfs) show another device here than in stat(2).
@@ -49,7 +48,6 @@ pub(crate) fn listed_locks(
     if require_own().is_err() {
         return Ok(search);
     }
-    let mut seen = HashSet::new();
     for _ in 0..readings {
         let mut list = match File::open("/proc/locks") {
             Ok(list) => list,
@@ -61,9 +59,9 @@ pub(crate) fn listed_locks(
             if begins_at(line, &starts)
                 && let Some(lock) = std::str::from_utf8(line).ok().and_then(parse_lock)
                 && wanted(lock.pid)
-                && seen.insert(lock)
+                && let Err(place) = search.found.binary_search(&lock)
             {
-                search.found.push(lock);
+                search.found.insert(place, lock);
             }
         })?;
         match pieces {
@@ -130,7 +128,9 @@ fn read_lines(
     deadline: Option<Instant>,
     tell: &mut dyn FnMut(&[u8]),
 ) -> io::Result<Option<usize>> {
-    let mut buffer = vec![0; 1 << 16];
+    // No larger than the pieces: every further page would be touched only to be filled with zeros, and
+    // copied by the forks to come.
+    let mut buffer = vec![0; rustix::param::page_size()];
     // Of a line that goes on in the next piece.
     let mut rest = Vec::new();
     let mut pieces = 0;
