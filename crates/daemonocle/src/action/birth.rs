@@ -291,7 +291,7 @@ fn begin(
         (None, None) => {}
     }
     let signals = Signals::register(&handled).map_err(|error| cannot("handle signals", error))?;
-    let sentry = Sentry {
+    let mut sentry = Sentry {
         lifecycle: Arc::clone(&lifecycle),
         signals,
         link: Arc::clone(link),
@@ -305,7 +305,7 @@ fn begin(
         on_hup,
         end_on,
     };
-    thread::spawn("daemonocle", Box::new(move || sentry.watch()))
+    thread::spawn_service(c"daemonocle", Box::new(move || sentry.watch()))
         .map_err(|error| cannot("start a thread", error))?;
     Ok(reloader)
 }

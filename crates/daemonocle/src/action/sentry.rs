@@ -145,7 +145,7 @@ pub(super) struct Sentry {
 
 impl Sentry {
     /// Serves until the process ends.
-    pub(super) fn watch(mut self) {
+    pub(super) fn watch(&mut self) {
         let mut newborn = self.link.newborn();
         let mut is_accepted = false;
         loop {
