@@ -49,9 +49,6 @@ pub(crate) enum Reply {
 /// The longest text that is reported; a longer one is cut.
 const LONGEST: usize = 16 * 1024;
 
-/// The longest message: a text, and what stands before it.
-const MOST: usize = LONGEST + 16;
-
 impl Report {
     fn encode(&self) -> Vec<u8> {
         let (tag, body) = match self {
@@ -120,7 +117,7 @@ impl Starter {
 
     /// The next report; `None`: there will be none.
     pub(crate) fn receive(&self) -> io::Result<Option<Report>> {
-        let message = receive(self.0.as_fd(), MOST)?;
+        let message = receive(self.0.as_fd())?;
         if message.is_empty() {
             return Ok(None);
         }
@@ -175,7 +172,7 @@ impl Newborn {
 
     /// The next reply; `None`: the starter is dead.
     pub(crate) fn receive(&self) -> io::Result<Option<Reply>> {
-        match receive(self.0.get()?, 1)?[..] {
+        match receive(self.0.get()?)?[..] {
             [] => Ok(None),
             [b'G'] => Ok(Some(Reply::Go)),
             [b'A'] => Ok(Some(Reply::Accepted)),
@@ -237,7 +234,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut_between_characters() {
         let report = Report::Ending(1, "é".repeat(LONGEST)).encode();
-        assert!(report.len() <= MOST);
+        assert!(report.len() <= LONGEST + 16);
         assert!(std::str::from_utf8(&report).is_ok());
     }
 

@@ -5,10 +5,10 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::FdFlags;
+use rustix::net::RecvFlags;
 
 use super::fs::{Inode, Meta};
 use super::process::Pid;
@@ -281,19 +281,24 @@ pub(crate) fn send(socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
     retry(|| Ok(rustix::net::send(socket, message, rustix::net::SendFlags::NOSIGNAL)?)).map(drop)
 }
 
-/// Receives one message of at most `longest` bytes; an empty one is the end.
-pub(crate) fn receive(socket: BorrowedFd<'_>, longest: usize) -> io::Result<Vec<u8>> {
-    let flags = rustix::net::RecvFlags::empty();
-    // Not filled with zeros first: that would touch pages which a short message never needs.
-    let mut message = Vec::with_capacity(longest);
-    let mut next = || retry(|| Ok(rustix::net::recv(socket, spare_capacity(&mut message), flags)?));
+/// Receives one message; an empty one is the end.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    // Its length first: room for the longest would take pages that a short one never needs.
+    let length = receive_into(&mut [], socket, RecvFlags::PEEK | RecvFlags::TRUNC)?;
+    let mut message = vec![0; length];
+    receive_into(&mut message, socket, RecvFlags::empty())?;
+    Ok(message)
+}
+
+/// Gives the length of the message, with `TRUNC` also if it is longer than the buffer.
+fn receive_into(buffer: &mut [u8], socket: BorrowedFd<'_>, flags: RecvFlags) -> io::Result<usize> {
+    let mut next = || retry(|| Ok(rustix::net::recv(socket, &mut *buffer, flags)?.1));
     match next() {
         // The other side was closed with messages of ours unread. That is said once, and before
         // what it had sent until then, which is still to be had.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => next(),
         other => other,
-    }?;
-    Ok(message)
+    }
 }
 
 /// Whether the standard stream is the other end of this pipe.

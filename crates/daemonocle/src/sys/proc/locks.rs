@@ -128,9 +128,8 @@ fn read_lines(
     deadline: Option<Instant>,
     tell: &mut dyn FnMut(&[u8]),
 ) -> io::Result<Option<usize>> {
-    // No larger than the pieces: every further page would be touched only to be filled with zeros, and
-    // copied by the forks to come.
-    let mut buffer = vec![0; rustix::param::page_size()];
+    // As large as a piece, and not on the heap: the forks to come would copy what it leaves there.
+    let mut buffer = [0; 4096];
     // Of a line that goes on in the next piece.
     let mut rest = Vec::new();
     let mut pieces = 0;
