@@ -16,7 +16,7 @@ use crate::sys::process::Pid;
 
 use super::access::{inode_in, is_sole_in_place, require_expendable};
 use super::holder::{self, Presence, Running, Startup};
-use super::{CLAIM, LIFE, STARTUP, STAYING, contents, orphan, place};
+use super::{CLAIM, LIFE, STARTUP, STAYING, contents, orphan};
 
 /// A PID file that a start has opened.
 pub(super) struct Site<'a> {
@@ -24,6 +24,8 @@ pub(super) struct Site<'a> {
     pub(super) dir: &'a Dir,
     pub(super) file: &'a File,
     pub(super) inode: Inode,
+    /// The bytes that say that the file is the one of this location.
+    pub(super) places: [Byte; 2],
 }
 
 /// The locks of a start, in the order in which they are taken. The last is only asked for: see
@@ -46,11 +48,6 @@ pub(super) enum Taken {
 }
 
 impl Site<'_> {
-    /// The bytes that say that the file is the one of this location.
-    pub(super) fn places(&self) -> [Byte; 2] {
-        place::both(self.dir.inode(), self.location)
-    }
-
     /// Takes the file for a daemon, waiting for others if need be.
     pub(super) fn take(
         &self,
@@ -58,7 +55,7 @@ impl Site<'_> {
         deadline: Option<Instant>,
         patience: Duration,
     ) -> Result<Taken, Error> {
-        let Self { location, dir, file, inode } = *self;
+        let Self { location, dir, file, inode, .. } = *self;
         let Some((step, attempt)) = self.take_locks(deadline)? else {
             // It was removed, by a daemon that ended or by hand, while we waited.
             return Ok(Taken::Nothing);
@@ -76,7 +73,7 @@ impl Site<'_> {
         if broken {
             require_expendable(location, file)?;
         }
-        let [place, _] = self.places();
+        let [place, _] = self.places;
         match orphan::find(location, Some(place)).map_err(|e| location.cannot("look for", e))? {
             None => Ok(Taken::Place { broken }),
             Some(running) => {
@@ -107,7 +104,7 @@ impl Site<'_> {
         if attempt != Attempt::Taken {
             return Ok(Some((Step::Claim, attempt)));
         }
-        let attempt = Attempt::at_life(self.file, self.places()).map_err(cannot)?;
+        let attempt = Attempt::at_life(self.file, self.places).map_err(cannot)?;
         Ok(Some((Step::Life, attempt)))
     }
 
@@ -122,12 +119,12 @@ impl Site<'_> {
     ) -> Result<Option<Pid>, Error> {
         /// How often a start gets itself a new file because somebody holds locks on the old one.
         const MOST_EVICTIONS: u32 = 3;
-        let Self { location, dir, file, inode } = *self;
+        let Self { location, dir, file, inode, .. } = *self;
         let startup = match step {
             Step::Startup => Startup::Theirs,
             Step::Claim | Step::Life => Startup::Ours,
         };
-        match holder::identify(location, self.places()[0], file, inode, startup) {
+        match holder::identify(location, self.places[0], file, inode, startup) {
             Ok(Presence::Running(running)) if running.is_ending => {
                 wait_for_end(&running, deadline_in(patience))?;
             }

@@ -103,11 +103,11 @@ pub(crate) enum Claim {
 
 impl PidFile {
     /// One that this process has claimed.
-    fn new(location: &Location, file: File, dir: Dir, inode: Inode) -> Self {
+    fn new(location: &Location, file: File, dir: Dir, inode: Inode, places: [Byte; 2]) -> Self {
         Self {
             name: location.name.clone(),
             path: location.path.clone(),
-            places: place::both(dir.inode(), location),
+            places,
             file,
             dir,
             inode,
@@ -142,12 +142,13 @@ impl PidFile {
                 }
                 Err(error) => return Err(error),
             };
-            let site = Site { location, dir: &dir, file: &file, inode };
+            let places = place::both(dir.inode(), location);
+            let site = Site { location, dir: &dir, file: &file, inode, places };
             match site.take(&mut evictions, deadline, patience.for_end) {
                 Ok(Taken::Nothing) => {}
                 Ok(Taken::Place { broken }) => {
                     let mode = 0o644 & !umask;
-                    let file = Self { mode, ..Self::new(location, file, dir, inode) };
+                    let file = Self { mode, ..Self::new(location, file, dir, inode, places) };
                     return Ok(Claim::Ours { file, broken });
                 }
                 Ok(Taken::By(pid)) => return Ok(Claim::Running(pid)),
@@ -426,7 +427,8 @@ pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> 
     match attempt {
         Attempt::Taken if !is_sole_in_place(location, &dir, inode)? => return Ok(false),
         Attempt::Taken => {
-            PidFile::new(location, file, dir, inode).remove()?;
+            let places = place::both(dir.inode(), location);
+            PidFile::new(location, file, dir, inode, places).remove()?;
         }
         Attempt::Squatted => evict(location, &dir, inode).or_else(|error| {
             // As above: not ours to remove. Without its text it misleads nobody.

@@ -19,7 +19,7 @@ use crate::sys::process::Pid;
 
 use super::access::is_sole_in_place;
 use super::program::MOST_PIDS;
-use super::{CLAIM, LIFE, PidFile, RELOADS, STARTUP, STAYING, own};
+use super::{CLAIM, LIFE, PidFile, RELOADS, STARTUP, STAYING, own, place};
 
 /// The byte of the PID that there is not, 0, among those by which a successor names its predecessor.
 const PREDECESSORS: i64 = 1 << 33;
@@ -108,7 +108,8 @@ impl PidFile {
             return wrong("the daemon that reloads does not hold it");
         }
         let (predecessor, is_ours) = (Some(predecessor), Mutex::new(false));
-        Ok(Self { predecessor, is_ours, ..Self::new(location, file, dir, inode) })
+        let places = place::both(dir.inode(), location);
+        Ok(Self { predecessor, is_ours, ..Self::new(location, file, dir, inode, places) })
     }
 
     /// As [`begin_life`](Self::begin_life), for the successor of a daemon that has let go of the file, and

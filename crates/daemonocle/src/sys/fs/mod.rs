@@ -42,7 +42,7 @@ impl Dir {
     /// One that another process has opened and handed over.
     pub(crate) fn inherited(fd: OwnedFd) -> io::Result<Self> {
         let meta = Meta::of(&fd)?;
-        match meta.kind {
+        match meta.kind() {
             FileType::Directory => Ok(Self { inode: meta.inode, fd }),
             _ => Err(io::ErrorKind::NotADirectory.into()),
         }
@@ -252,7 +252,8 @@ pub(crate) struct Meta {
     pub(crate) links: u64,
     /// In bytes.
     pub(crate) size: i64,
-    kind: FileType,
+    /// Its type and permissions, as the kernel gives them.
+    raw_mode: u32,
 }
 
 impl Meta {
@@ -286,18 +287,23 @@ impl Meta {
             writers,
             links: stat.st_nlink,
             size: stat.st_size,
-            kind: FileType::from_raw_mode(stat.st_mode),
+            raw_mode: stat.st_mode,
         }
     }
 
     /// Whether it is a socket, or where one was bound.
     pub(crate) fn is_socket(&self) -> bool {
-        self.kind == FileType::Socket
+        self.kind() == FileType::Socket
+    }
+
+    /// Looked up in a table only where it is asked for, which is a page of its own to a new process.
+    fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.raw_mode)
     }
 
     /// What it is if it is not a regular file, in words.
     pub(crate) fn oddity(&self) -> Option<&'static str> {
-        match self.kind {
+        match self.kind() {
             FileType::RegularFile => None,
             FileType::Symlink => Some("a symbolic link"),
             FileType::Directory => Some("a directory"),
@@ -353,7 +359,7 @@ pub(crate) fn open_output(path: &Path, trusted: Trusted) -> io::Result<File> {
             let why = format!("it belongs to user {owner}, in a directory where he may make files");
             return Err(io::Error::other(why));
         }
-        if meta.links > 1 && meta.kind == FileType::RegularFile {
+        if meta.links > 1 && meta.kind() == FileType::RegularFile {
             let why = "it is a hard link, in a directory where others may make files";
             return Err(io::Error::other(why));
         }
