@@ -8,10 +8,6 @@
 //! Needs a C compiler (`cc`, or `$CC`). In every round each program starts and stops a daemon once,
 //! in another order each time, so that whatever else the machine does meets all of them alike. The
 //! ratio is taken round by round; shown are its median and its 10th and 90th percentile.
-//!
-//! What it does not show: a start that comes alone. Our `start` reads `/proc/locks`, and the first
-//! process that does so in a while waits some milliseconds for the kernel; here, the round before was
-//! the first. And the more locks there are on the machine, the longer that list takes.
 
 use std::error::Error;
 use std::ffi::OsStr;

@@ -21,8 +21,8 @@ pub(crate) struct Handover<Fd> {
     pub(crate) given: usize,
     /// To the old daemon, as to a command `start`.
     pub(crate) channel: Fd,
-    /// The PID file, and its directory.
-    pub(crate) pid_file: Option<(Fd, Fd)>,
+    /// What the PID file is held by: the file, its directory, and its signs.
+    pub(crate) pid_file: Vec<Fd>,
     /// In the foreground, the process that waits there, and the channel to it.
     pub(crate) parent: Option<(Pid, Fd)>,
 }
@@ -32,11 +32,12 @@ impl Handover<BorrowedFd<'_>> {
     /// [`descriptors`](Self::descriptors).
     pub(crate) fn encode(&self, sockets: usize) -> OsString {
         let first = FIRST.unsigned_abs() as usize + sockets;
-        let mut numbers = first..;
-        let mut next = || numbers.next().unwrap_or(first);
+        let mut numbers = (first..).map(|number| number.to_string());
+        let mut next = || numbers.next().unwrap_or_default();
         let mut text = format!("given={} channel={}", self.given, next());
-        if self.pid_file.is_some() {
-            text += &format!(" file={} dir={}", next(), next());
+        if !self.pid_file.is_empty() {
+            let numbers: Vec<_> = self.pid_file.iter().map(|_| next()).collect();
+            text += &format!(" pid_file={}", numbers.join(","));
         }
         if let Some((pid, _)) = &self.parent {
             text += &format!(" parent={pid} to_parent={}", next());
@@ -46,49 +47,50 @@ impl Handover<BorrowedFd<'_>> {
 
     /// All descriptors, in this order.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
-        let pid_file = self.pid_file.iter().flat_map(|(file, dir)| [file, dir]);
         let parent = self.parent.iter().map(|(_, channel)| channel);
-        [&self.channel].into_iter().chain(pid_file).chain(parent).map(AsRawFd::as_raw_fd).collect()
+        let all = [&self.channel].into_iter().chain(&self.pid_file).chain(parent);
+        all.map(AsRawFd::as_raw_fd).collect()
     }
 }
 
 impl Handover<RawFd> {
     fn decode(text: &str) -> Option<Self> {
         let (mut given, mut channel) = (None, None);
-        let (mut file, mut dir) = (None, None);
         let (mut parent, mut to_parent) = (None, None);
+        let mut pid_file = Vec::new();
         for word in text.split(' ') {
-            let (name, number) = word.split_once('=')?;
-            let least = if name == "given" { 0 } else { FIRST };
-            let number: RawFd = number.parse().ok().filter(|number| *number >= least)?;
-            let place = match name {
-                "given" => &mut given,
-                "channel" => &mut channel,
-                "file" => &mut file,
-                "dir" => &mut dir,
-                "parent" => &mut parent,
-                "to_parent" => &mut to_parent,
+            let (name, value) = word.split_once('=')?;
+            let numbers: Vec<RawFd> =
+                value.split(',').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+            let place = match (name, &numbers[..]) {
+                ("pid_file", [_, _, ..]) if pid_file.is_empty() => {
+                    pid_file = numbers;
+                    continue;
+                }
+                ("given", [_]) => &mut given,
+                ("channel", [_]) => &mut channel,
+                ("parent", [_]) => &mut parent,
+                ("to_parent", [_]) => &mut to_parent,
                 _ => return None,
             };
-            if place.replace(number).is_some() {
+            if place.replace(*numbers.first()?).is_some() {
                 return None;
             }
         }
-        let both = |a: Option<RawFd>, b: Option<RawFd>| match (a, b) {
-            (Some(a), Some(b)) => Some(Some((a, b))),
-            (None, None) => Some(None),
-            _ => None,
-        };
-        let numbers: Vec<_> = [channel, file, dir, to_parent].into_iter().flatten().collect();
-        if numbers.iter().enumerate().any(|(index, number)| numbers[..index].contains(number)) {
+        let descriptors: Vec<RawFd> =
+            [channel, to_parent].into_iter().flatten().chain(pid_file.iter().copied()).collect();
+        let is_known = |index: usize| descriptors[..index].contains(&descriptors[index]);
+        if descriptors.iter().any(|number| *number < FIRST) || (0..descriptors.len()).any(is_known)
+        {
             return None;
         }
-        let parent = match both(parent, to_parent)? {
-            Some((pid, channel)) => Some((Pid::new(pid)?, channel)),
-            None => None,
+        let parent = match (parent, to_parent) {
+            (Some(pid), Some(channel)) => Some((Pid::new(pid)?, channel)),
+            (None, None) => None,
+            _ => return None,
         };
         let given = usize::try_from(given?).ok()?;
-        Some(Self { given, channel: channel?, pid_file: both(file, dir)?, parent })
+        Some(Self { given, channel: channel?, pid_file, parent })
     }
 }
 
@@ -107,10 +109,7 @@ pub(crate) fn take(proof: SingleThreaded) -> io::Result<Option<Handover<OwnedFd>
     Ok(Some(Handover {
         given: numbers.given,
         channel: adopt(numbers.channel)?,
-        pid_file: match numbers.pid_file {
-            Some((file, dir)) => Some((adopt(file)?, adopt(dir)?)),
-            None => None,
-        },
+        pid_file: numbers.pid_file.into_iter().map(adopt).collect::<io::Result<_>>()?,
         parent: match numbers.parent {
             Some((pid, channel)) => Some((pid, adopt(channel)?)),
             None => None,
@@ -127,23 +126,23 @@ mod tests {
     fn it_arrives_as_it_was_sent() -> io::Result<()> {
         let null = std::fs::File::open("/dev/null")?;
         let (fd, me) = (null.as_fd(), Pid::current());
-        for (given, pid_file, parent, text, numbers) in [
-            (0, None, None, "given=0 channel=3".to_owned(), 1),
-            (2, Some((fd, fd)), None, "given=2 channel=5 file=6 dir=7".to_owned(), 3),
+        for (given, pid_file, parent, text) in [
+            (0, vec![], None, "given=0 channel=3".to_owned()),
+            (2, vec![fd, fd], None, "given=2 channel=5 pid_file=6,7".to_owned()),
             (
                 0,
-                Some((fd, fd)),
+                vec![fd; 4],
                 Some((me, fd)),
-                format!("given=0 channel=3 file=4 dir=5 parent={me} to_parent=6"),
-                4,
+                format!("given=0 channel=3 pid_file=4,5,6,7 parent={me} to_parent=8"),
             ),
         ] {
             let sent = Handover { given, channel: fd, pid_file, parent };
             assert_eq!(sent.encode(given), OsString::from(&text));
-            assert_eq!(sent.descriptors().len(), numbers, "{text}");
             let read = Handover::decode(&text).ok_or(io::ErrorKind::InvalidData)?;
-            assert_eq!((read.given, read.pid_file.is_some()), (given, pid_file.is_some()));
+            assert_eq!((read.given, read.pid_file.len()), (given, sent.pid_file.len()));
             assert_eq!(read.parent.map(|(pid, _)| pid), parent.map(|(pid, _)| pid));
+            let all = sent.descriptors().len();
+            assert_eq!(all, 1 + sent.pid_file.len() + usize::from(parent.is_some()));
         }
         Ok(())
     }
@@ -160,14 +159,20 @@ mod tests {
             "given=0 channel=2",
             "given=0 channel=-1",
             "given=0 channel=99999999999",
-            "given=0 file=3 dir=4",
+            "given=0 pid_file=3,4",
             "given=0 channel=3 channel=4",
-            "given=0 channel=3 file=4",
+            "given=0 channel=3,4",
+            "given=0 channel=3 pid_file=4",
+            "given=0 channel=3 pid_file=",
+            "given=0 channel=3 pid_file=4,",
+            "given=0 channel=3 pid_file=4,2",
+            "given=0 channel=3 pid_file=4,5 pid_file=6,7",
             "given=0 channel=3 parent=4",
             "given=0 channel=3 to_parent=4",
             "given=0 channel=3 other=4",
-            "given=0 channel=3  file=4 dir=5",
-            "given=0 channel=3 file=4 dir=4",
+            "given=0 channel=3  pid_file=4,5",
+            "given=0 channel=3 pid_file=4,4",
+            "given=0 channel=3 pid_file=3,4",
         ] {
             assert!(Handover::decode(bad).is_none(), "{bad:?}");
         }

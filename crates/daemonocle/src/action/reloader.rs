@@ -194,7 +194,7 @@ impl Reloader {
         })?;
         let to_parent = self.link.newborn();
         let parent = self.parent.zip(to_parent.as_ref().map(|newborn| newborn.as_fd()));
-        let pid_file = self.pid_file.as_ref().map(|pid_file| pid_file.descriptors().into());
+        let pid_file = self.pid_file.iter().flat_map(|pid_file| pid_file.descriptors()).collect();
         let listener::Passed { names, sockets, given } = listener::pass();
         let handover = Handover { given, channel, pid_file, parent };
         let mut variables = vec![(VARIABLE, handover.encode(sockets.len()))];

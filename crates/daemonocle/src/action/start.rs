@@ -92,12 +92,14 @@ fn succeed(settings: &Settings, subject: &Subject) -> Result<Outcome, Error> {
         let (config, _) = check(settings, subject)?;
         listener::adopt(Some(handover.given), proof)?;
         let pid_file = match (&config.location, handover.pid_file) {
-            (Some(location), Some((file, dir))) => {
-                Some(Arc::new(PidFile::inherited(location, file, dir, predecessor)?))
+            (None, nothing) if nothing.is_empty() => None,
+            (None, _) => return Err(Error::definition("there is no PID file any more")),
+            (Some(_), nothing) if nothing.is_empty() => {
+                return Err(Error::definition("there was no PID file before"));
             }
-            (None, None) => None,
-            (Some(_), None) => return Err(Error::definition("there was no PID file before")),
-            (None, Some(_)) => return Err(Error::definition("there is no PID file any more")),
+            (Some(location), held) => {
+                Some(Arc::new(PidFile::inherited(location, held, predecessor)?))
+            }
         };
         let parent = match handover.parent {
             Some((pid, channel)) => Some((pid, Newborn::inherited(channel).map_err(cannot)?)),

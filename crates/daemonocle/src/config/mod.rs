@@ -50,6 +50,8 @@ pub(crate) struct Location {
     pub(crate) dir: PathBuf,
     pub(crate) name: OsString,
     pub(crate) path: PathBuf,
+    /// Whether it is that of a daemon with another root directory.
+    pub(crate) is_below_root: bool,
     pub(crate) trusted: Trusted,
 }
 

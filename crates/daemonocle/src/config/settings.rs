@@ -175,6 +175,7 @@ impl Settings {
                 dir: dir.to_path_buf(),
                 name: name.to_owned(),
                 path: path.clone(),
+                is_below_root: self.chroot_dir.is_some(),
                 trusted,
             })),
             None => Err(Error::definition(format!("PID file {path:?} is not the path of a file"))),

@@ -74,7 +74,9 @@ impl Site<'_> {
             require_expendable(location, file)?;
         }
         let [place, _] = self.places;
-        match orphan::find(location, Some(place)).map_err(|e| location.cannot("look for", e))? {
+        match orphan::find(location, Some((dir, place)))
+            .map_err(|e| location.cannot("look for", e))?
+        {
             None => Ok(Taken::Place { broken }),
             Some(running) => {
                 // If it is not ours to remove, it was not made just now either, and may stay.

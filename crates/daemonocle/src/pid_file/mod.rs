@@ -28,6 +28,7 @@ mod holder;
 mod orphan;
 mod place;
 mod program;
+mod signs;
 mod succession;
 
 use std::ffi::OsString;
@@ -59,6 +60,7 @@ use attempt::{Attempt, Site, Taken, evict};
 pub(crate) use bystander::bystander;
 use holder::Startup;
 pub(crate) use holder::{Presence, Running};
+use signs::Signs;
 
 const STARTUP: Byte = Byte(1 << 30);
 const CLAIM: Byte = Byte((1 << 30) + 1);
@@ -83,6 +85,8 @@ pub(crate) struct PidFile {
     inode: Inode,
     /// The bytes for where it is: as an entry of its directory, and by its path.
     places: [Byte; 2],
+    /// What tells of it, whatever becomes of it.
+    signs: Signs,
     /// The permissions it is going to have.
     mode: u32,
     /// Whose place this process takes, after a reload.
@@ -111,6 +115,7 @@ impl PidFile {
             file,
             dir,
             inode,
+            signs: Signs::none(),
             mode: 0,
             predecessor: None,
             is_ours: Mutex::new(true),
@@ -148,7 +153,8 @@ impl PidFile {
                 Ok(Taken::Nothing) => {}
                 Ok(Taken::Place { broken }) => {
                     let mode = 0o644 & !umask;
-                    let file = Self { mode, ..Self::new(location, file, dir, inode, places) };
+                    let mut file = Self { mode, ..Self::new(location, file, dir, inode, places) };
+                    file.put_up_signs(location)?;
                     return Ok(Claim::Ours { file, broken });
                 }
                 Ok(Taken::By(pid)) => return Ok(Claim::Running(pid)),
@@ -159,6 +165,21 @@ impl PidFile {
                     }
                     return Err(error);
                 }
+            }
+        }
+    }
+
+    /// Before it is looked once more whether the file is in its place (`begin_life`): who has made another
+    /// one there looks for a sign after that.
+    fn put_up_signs(&mut self, location: &Location) -> Result<(), Error> {
+        match Signs::put_up(location, &self.dir, self.places) {
+            Ok(signs) => {
+                self.signs = signs;
+                Ok(())
+            }
+            Err(error) => {
+                let _ = self.remove();
+                Err(location.cannot("lock the directory of", error))
             }
         }
     }
@@ -317,8 +338,8 @@ impl PidFile {
     }
 
     /// The descriptors that must stay open for the claim to last.
-    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
-        [self.file.as_fd(), self.dir.as_fd()]
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [self.file.as_fd(), self.dir.as_fd()].into_iter().chain(self.signs.descriptors())
     }
 
     fn locked(&self) -> Error {
@@ -351,9 +372,9 @@ pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
     };
     match presence {
         Presence::Absent { .. } => {
-            let place = dir.map(|dir| place::of_entry(dir.inode(), location));
+            let entry = dir.as_ref().map(|dir| (dir, place::of_entry(dir.inode(), location)));
             let orphan =
-                orphan::find(location, place).map_err(|e| location.cannot("look for", e))?;
+                orphan::find(location, entry).map_err(|e| location.cannot("look for", e))?;
             Ok(orphan.map_or(presence, Presence::Running))
         }
         other => Ok(other),

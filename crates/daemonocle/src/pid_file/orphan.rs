@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Location;
 use crate::sys::fd::deadline_in;
+use crate::sys::fs::Dir;
 use crate::sys::lock::Byte;
 use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, OpenFile, open_files};
@@ -18,16 +19,26 @@ use crate::sys::proc::locks::{HeldLock, Search, listed_locks, locks_by_process};
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::user;
 
-use super::{LIFE, Running, place, program};
+use super::{LIFE, Running, place, program, signs};
 
-/// The daemon that lives by a file that was at `location`, if there is one; `place` is its byte,
-/// where the directory still exists. Anything that can be brought about by somebody without
+/// The daemon that lives by a file that was at `location`, if there is one; `entry` is the directory and
+/// the byte of the file there, where the directory still exists. Anything that can be brought about by somebody without
 /// privileges is no evidence: the process and the owner of the file must be trusted, so that
 /// nobody can pose with his own.
 ///
 /// Nor must he be able to delay the answer: an error if it cannot be given in time, for a second
 /// daemon would be worse.
-pub(super) fn find(location: &Location, place: Option<Byte>) -> io::Result<Option<Running>> {
+pub(super) fn find(
+    location: &Location,
+    entry: Option<(&Dir, Byte)>,
+) -> io::Result<Option<Running>> {
+    if signs::are_absent(location, entry) {
+        return Ok(None);
+    }
+    find_by_list(location, entry.map(|(_, byte)| byte))
+}
+
+fn find_by_list(location: &Location, place: Option<Byte>) -> io::Result<Option<Running>> {
     /// Ample for the locks of an honest machine.
     const BRIEFLY: Duration = Duration::from_millis(500);
     /// How long everything else may take.

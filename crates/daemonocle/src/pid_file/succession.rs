@@ -19,6 +19,7 @@ use crate::sys::process::Pid;
 
 use super::access::is_sole_in_place;
 use super::program::MOST_PIDS;
+use super::signs::Signs;
 use super::{CLAIM, LIFE, PidFile, RELOADS, STARTUP, STAYING, own, place};
 
 /// The byte of the PID that there is not, 0, among those by which a successor names its predecessor.
@@ -80,15 +81,19 @@ impl PidFile {
         }
     }
 
-    /// The file of a daemon that reloads, as its successor has inherited it.
+    /// The file of a daemon that reloads, as its successor has inherited it, by what it was
+    /// [held](Self::descriptors) by.
     pub(crate) fn inherited(
         location: &Location,
-        file: OwnedFd,
-        dir: OwnedFd,
+        descriptors: Vec<OwnedFd>,
         predecessor: Pid,
     ) -> Result<Self, Error> {
         let cannot = |error| location.cannot("examine", error);
+        let mut descriptors = descriptors.into_iter();
+        let mut next = || descriptors.next().ok_or(io::ErrorKind::InvalidInput.into());
+        let (file, dir) = (next().map_err(cannot)?, next().map_err(cannot)?);
         let (file, dir) = (File::from(file), Dir::inherited(dir).map_err(cannot)?);
+        let signs = Signs::inherited(descriptors.collect());
         let inode = Meta::of(&file).map_err(cannot)?.inode;
         let wrong = |why: &str| {
             let path = &location.path;
@@ -109,7 +114,8 @@ impl PidFile {
         }
         let (predecessor, is_ours) = (Some(predecessor), Mutex::new(false));
         let places = place::both(dir.inode(), location);
-        Ok(Self { predecessor, is_ours, ..Self::new(location, file, dir, inode, places) })
+        let file = Self::new(location, file, dir, inode, places);
+        Ok(Self { predecessor, is_ours, signs, ..file })
     }
 
     /// As [`begin_life`](Self::begin_life), for the successor of a daemon that has let go of the file, and

@@ -4,9 +4,10 @@
 //! through fork(2) without a gap and ends with the last copy of the descriptor. A *record* lock
 //! belongs to one process, dies with exactly that process, and the kernel names its holder.
 //!
-//! All locks here are write locks, and questions ask only about write locks: a write lock needs a
+//! All locks on files are write locks, and questions ask only about write locks: a write lock needs a
 //! descriptor open for writing, so somebody who can merely read the file can neither pose as a
-//! holder nor be taken for one.
+//! holder nor be taken for one. On directories, which nobody can open for writing, there are locks for
+//! reading, which say something and keep nobody out.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -79,6 +80,16 @@ fn taken(result: io::Result<()>) -> io::Result<bool> {
 /// Takes the description's lock if nobody has it (`F_OFD_SETLK`).
 pub(crate) fn try_shared(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
     taken(set(file, libc::F_OFD_SETLK, byte, libc::F_WRLCK))
+}
+
+/// Takes a lock for reading, which others may have too: on a directory, where nobody can be in the way.
+pub(crate) fn share(dir: &impl AsFd, byte: Byte) -> io::Result<()> {
+    set(dir, libc::F_OFD_SETLK, byte, libc::F_RDLCK)
+}
+
+/// Whether another description or a process has a lock of whatever kind on it.
+pub(crate) fn is_locked(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
+    Ok(get(file, libc::F_OFD_GETLK, byte..=byte, libc::F_WRLCK)?.is_some())
 }
 
 /// Gives the description's lock up.
@@ -197,6 +208,23 @@ mod tests {
         assert!(!wait_shared(&b, Byte(1), soon)?);
         drop(a);
         assert!(wait_shared(&b, Byte(1), None)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_directory_has_locks_too() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let open = || File::open(dir.path());
+        let (a, b, c) = (open()?, open()?, open()?);
+        share(&a, Byte(5))?;
+        assert!(!is_locked(&a, Byte(5))?, "its own");
+        share(&b, Byte(5))?;
+        assert!(is_locked(&c, Byte(5))?);
+        assert!(!is_locked(&c, Byte(6))?);
+        drop(a);
+        assert!(is_locked(&c, Byte(5))?);
+        drop(b);
+        assert!(!is_locked(&c, Byte(5))?);
         Ok(())
     }
 

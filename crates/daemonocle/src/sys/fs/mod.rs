@@ -102,6 +102,21 @@ impl Dir {
         Ok(rustix::process::fchdir(&self.fd)?)
     }
 
+    /// Another description of it, to be read; `None`: this process may not.
+    pub(crate) fn open_readable(&self) -> io::Result<Option<OwnedFd>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match retry(|| Ok(rustix::fs::openat(&self.fd, ".", flags, Mode::empty())?)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Whether everybody may read it.
+    pub(crate) fn is_readable_to_all(&self) -> io::Result<bool> {
+        const ALL_READ: u32 = 0o444;
+        Ok(rustix::fs::fstat(&self.fd)?.st_mode & ALL_READ == ALL_READ)
+    }
+
     /// Which directory it is.
     pub(crate) fn inode(&self) -> Inode {
         self.inode
