@@ -59,6 +59,7 @@ pub(super) fn run(
         daemon,
         phase: Phase::SettingUp,
         status: None,
+        successor_status: None,
         failure: None,
         last_moment: None,
         is_asked: false,
@@ -90,6 +91,8 @@ struct Supervisor<'a> {
     phase: Phase,
     /// How the daemon has ended, once it has.
     status: Option<ExitStatus>,
+    /// How its successor has, that has ended before it.
+    successor_status: Option<ExitStatus>,
     failure: Option<Failure>,
     /// When a daemon whose start has failed is killed.
     last_moment: Option<Instant>,
@@ -222,11 +225,17 @@ impl Supervisor<'_> {
             .map_err(|error| Error::system("cannot wait for the daemon", error))?
         {
             if pid == self.daemon {
-                // By now the successor, if there is one, is our child.
+                // By now the successor, if there is one, is our child, or was already.
                 match self.watch.successor.take() {
-                    Some(successor) => self.daemon = successor,
+                    Some(successor) => {
+                        self.daemon = successor;
+                        self.status = self.successor_status.take();
+                    }
                     None => self.status = Some(status),
                 }
+            } else if self.watch.successor == Some(pid) {
+                // It was dead before its predecessor, whose end makes it our child a moment earlier.
+                self.successor_status = Some(status);
             }
         }
         Ok(())
