@@ -15,6 +15,8 @@ pub(crate) struct Arguments {
     /// The path of the library, unless it is `::daemonocle`.
     pub(crate) library: Option<Path>,
     pub(crate) name: Option<Expr>,
+    /// How many workers there are, if there are many.
+    pub(crate) multi: Option<Expr>,
     /// In the order in which they are written.
     pub(crate) settings: Vec<Setting>,
 }
@@ -93,6 +95,7 @@ impl Reader {
         match value {
             _ if !is_first => {}
             Some(value) if known == "name" => self.arguments.name = Some(value),
+            Some(value) if known == "multi" => self.arguments.multi = Some(value),
             Some(Expr::Path(value)) if known == "crate" => {
                 self.arguments.library = Some(value.path)
             }

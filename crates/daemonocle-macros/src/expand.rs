@@ -47,7 +47,7 @@ fn is_of_both(attribute: &Attribute) -> bool {
     WORDS.iter().any(|word| attribute.path().is_ident(word))
 }
 
-/// `Daemon::new(…).pid_file(…)`, each method at the place of its setting.
+/// `Daemon::new(…).pid_file(…)`, each method at the place of its setting; for many workers in a `Multi`.
 fn builder(arguments: &Arguments, attributes: &[Attribute]) -> TokenStream {
     let library = match &arguments.library {
         Some(path) => quote!(#path),
@@ -63,7 +63,11 @@ fn builder(arguments: &Arguments, attributes: &[Attribute]) -> TokenStream {
         .settings
         .iter()
         .map(|Setting { name, values }| quote_spanned!(name.span()=> .#name(#(#values),*)));
-    quote!(#library::Daemon::#new #about #(#settings)*)
+    let daemon = quote!(#library::Daemon::#new #about #(#settings)*);
+    match &arguments.multi {
+        Some(count) => quote!(#library::Multi::new(#count, #daemon)),
+        None => daemon,
+    }
 }
 
 /// `.run(…)`, or one of its sisters, with a closure that calls the worker.

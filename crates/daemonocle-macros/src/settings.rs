@@ -29,8 +29,8 @@ pub(crate) const FLAGS: &[&str] = &["close_open_files", "allow_core_dumps", "rel
 /// Those that are made by a call, as often as one likes: `action("name", "About it.", function)`.
 pub(crate) const CALLS: &[&str] = &["action", "action_with"];
 
-/// The builder's constructor, and the path of the library itself.
-pub(crate) const OWN: &[&str] = &["name", "crate"];
+/// The builder's constructor, how many workers there are, and the path of the library itself.
+pub(crate) const OWN: &[&str] = &["name", "multi", "crate"];
 
 /// What the builder takes for a worker, which is the function here.
 pub(crate) const WORKERS: &[&str] = &["worker", "async_worker", "exec"];
@@ -42,12 +42,14 @@ const ALIASES: &[(&str, &str)] = &[
     ("gid", "group"),
     ("help", "about"),
     ("log_file", "stdout_file"),
+    ("num_workers", "multi"),
     ("prefix", "layout"),
     ("prog", "name"),
     ("shutdown_callback", "on_shutdown"),
     ("signals", "end_on"),
     ("timeout", "stop_timeout"),
     ("uid", "user"),
+    ("workers", "multi"),
 ];
 
 /// All names that are understood.

@@ -6,7 +6,7 @@ import sys
 import time
 
 import daemonocle
-from daemonocle.helpers import ExecWorker, FHSDaemon
+from daemonocle.helpers import ExecWorker, FHSDaemon, MultiDaemon
 
 
 def text(name):
@@ -80,7 +80,9 @@ for variable, name in (
 ):
     if text(variable):
         definition[name] = text(variable)
-if text('LAYOUT'):
+if text('MULTI'):
+    daemon = MultiDaemon(int(text('MULTI')), **definition)
+elif text('LAYOUT'):
     definition.update(prefix=text('LAYOUT'), log_prefix=text('LOG_PREFIX') or '')
     daemon = FHSDaemon(**definition)
 else:

@@ -154,6 +154,21 @@ impl Context {
         listener::listen(name, &address).map(A::Listener::from)
     }
 
+    /// Which one of many workers this is, counted from 0; `None` unless it is one of a
+    /// [`Multi`](crate::Multi).
+    ///
+    /// ```
+    /// fn worker(ctx: &daemonocle::Context) -> daemonocle::Result {
+    ///     let port = 7000 + ctx.worker_id().unwrap_or_default();
+    ///     println!("{} listens on port {port}", ctx.definition().name());
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn worker_id(&self) -> Option<u32> {
+        self.0.config.settings().worker
+    }
+
     /// The definition that this daemon was started from.
     ///
     /// ```

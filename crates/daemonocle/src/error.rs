@@ -83,6 +83,12 @@ impl Error {
         new
     }
 
+    /// Names the one of many that it is about.
+    pub(crate) fn about(mut self, name: &str) -> Self {
+        self.0.message = format!("{name}: {}", self.0.message);
+        self
+    }
+
     pub(crate) fn with_exit_code(mut self, code: u8) -> Self {
         self.0.exit_code = code;
         self

@@ -25,6 +25,8 @@ pub(crate) struct Handover<Fd> {
     pub(crate) pid_file: Vec<Fd>,
     /// In the foreground, the process that waits there, and the channel to it.
     pub(crate) parent: Option<(Pid, Fd)>,
+    /// Which one of many workers it is.
+    pub(crate) worker: Option<u32>,
 }
 
 impl Handover<BorrowedFd<'_>> {
@@ -42,6 +44,9 @@ impl Handover<BorrowedFd<'_>> {
         if let Some((pid, _)) = &self.parent {
             text += &format!(" parent={pid} to_parent={}", next());
         }
+        if let Some(worker) = self.worker {
+            text += &format!(" worker={worker}");
+        }
         text.into()
     }
 
@@ -57,9 +62,13 @@ impl Handover<RawFd> {
     fn decode(text: &str) -> Option<Self> {
         let (mut given, mut channel) = (None, None);
         let (mut parent, mut to_parent) = (None, None);
-        let mut pid_file = Vec::new();
+        let (mut pid_file, mut worker) = (Vec::new(), None);
         for word in text.split(' ') {
             let (name, value) = word.split_once('=')?;
+            if name == "worker" && worker.is_none() {
+                worker = Some(value.parse().ok()?);
+                continue;
+            }
             let numbers: Vec<RawFd> =
                 value.split(',').map(|number| number.parse().ok()).collect::<Option<_>>()?;
             let place = match (name, &numbers[..]) {
@@ -90,7 +99,7 @@ impl Handover<RawFd> {
             _ => return None,
         };
         let given = usize::try_from(given?).ok()?;
-        Some(Self { given, channel: channel?, pid_file, parent })
+        Some(Self { given, channel: channel?, pid_file, parent, worker })
     }
 }
 
@@ -114,6 +123,7 @@ pub(crate) fn take(proof: SingleThreaded) -> io::Result<Option<Handover<OwnedFd>
             Some((pid, channel)) => Some((pid, adopt(channel)?)),
             None => None,
         },
+        worker: numbers.worker,
     }))
 }
 
@@ -126,21 +136,25 @@ mod tests {
     fn it_arrives_as_it_was_sent() -> io::Result<()> {
         let null = std::fs::File::open("/dev/null")?;
         let (fd, me) = (null.as_fd(), Pid::current());
-        for (given, pid_file, parent, text) in [
-            (0, vec![], None, "given=0 channel=3".to_owned()),
-            (2, vec![fd, fd], None, "given=2 channel=5 pid_file=6,7".to_owned()),
+        for (given, pid_file, parent, worker, text) in [
+            (0, vec![], None, None, "given=0 channel=3".to_owned()),
+            (2, vec![fd, fd], None, Some(0), "given=2 channel=5 pid_file=6,7 worker=0".to_owned()),
             (
                 0,
                 vec![fd; 4],
                 Some((me, fd)),
-                format!("given=0 channel=3 pid_file=4,5,6,7 parent={me} to_parent=8"),
+                Some(u32::MAX),
+                format!(
+                    "given=0 channel=3 pid_file=4,5,6,7 parent={me} to_parent=8 worker=4294967295"
+                ),
             ),
         ] {
-            let sent = Handover { given, channel: fd, pid_file, parent };
+            let sent = Handover { given, channel: fd, pid_file, parent, worker };
             assert_eq!(sent.encode(given), OsString::from(&text));
             let read = Handover::decode(&text).ok_or(io::ErrorKind::InvalidData)?;
             assert_eq!((read.given, read.pid_file.len()), (given, sent.pid_file.len()));
             assert_eq!(read.parent.map(|(pid, _)| pid), parent.map(|(pid, _)| pid));
+            assert_eq!(read.worker, worker);
             let all = sent.descriptors().len();
             assert_eq!(all, 1 + sent.pid_file.len() + usize::from(parent.is_some()));
         }
@@ -170,6 +184,9 @@ mod tests {
             "given=0 channel=3 parent=4",
             "given=0 channel=3 to_parent=4",
             "given=0 channel=3 other=4",
+            "given=0 channel=3 worker=-1",
+            "given=0 channel=3 worker=4294967296",
+            "given=0 channel=3 worker=4 worker=4",
             "given=0 channel=3  pid_file=4,5",
             "given=0 channel=3 pid_file=4,4",
             "given=0 channel=3 pid_file=3,4",

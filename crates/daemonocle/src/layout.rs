@@ -91,6 +91,19 @@ impl Layout {
         self
     }
 
+    /// Changes what it has been told.
+    pub(crate) fn change(
+        &mut self,
+        prefix: impl FnOnce(&Path) -> Result<PathBuf, Error>,
+        log_prefix: impl FnOnce(&str) -> Result<String, Error>,
+    ) -> Result<(), Error> {
+        if let Base::Prefix(path) = &mut self.base {
+            *path = prefix(path)?;
+        }
+        self.log_prefix = log_prefix(&self.log_prefix)?;
+        Ok(())
+    }
+
     /// The directory that the layout is about, if it is one that the program itself has.
     pub(crate) fn own_dir(&self) -> Option<&Path> {
         match &self.base {

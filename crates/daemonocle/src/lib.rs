@@ -48,6 +48,7 @@ mod error;
 mod handover;
 mod layout;
 mod listener;
+mod multi;
 mod pid_file;
 mod shutdown;
 mod startup;
@@ -61,6 +62,7 @@ pub use daemon::Daemon;
 pub use error::{Error, Exit, Result};
 pub use layout::Layout;
 pub use listener::Address;
+pub use multi::{Multi, WorkerResult, Workers};
 pub use shutdown::{End, Shutdown};
 pub use sys::process::Pid;
 pub use sys::signal::Signal;
@@ -111,6 +113,8 @@ pub use worker::Exec;
 ///   [`Daemon::action`] and [`Daemon::action_with`].
 /// - `name = value`: the name for [`Daemon::new`]. Default: the name of the program's file, as of
 ///   `Daemon::default()`.
+/// - `multi = number`: so many workers of this definition, see [`Multi`]: `name` and `pid_file` need `{n}`
+///   in them. Default: one daemon.
 /// - `crate = path`: where this library is, for who has renamed or re-exported it. Default:
 ///   `::daemonocle`.
 ///

@@ -1,61 +1,127 @@
 //! The process between `start` and a daemon that detaches: the first of the two forks.
 //!
 //! It leads the new session until the daemon is started, and is the daemon's parent, whom the
-//! kernel tells how it died. When the start is over it is killed, and the daemon is PID 1's.
+//! kernel tells how it died. When the start is over it is killed, and the daemon is PID 1's. Many daemons
+//! that are started together have one, and are in one session.
 
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
+use std::sync::Arc;
 
+use crate::config::Config;
+use crate::pid_file::PidFile;
 use crate::startup::{Newborn, Report};
-use crate::sys::fd::{read_byte, send, wait_readable};
-use crate::sys::process::{self, Children, Fork, Pid, PidFd, SingleThreaded, exit_now};
+use crate::sys::fd::{Numbers, receive, send, wait_readable};
+use crate::sys::process::{self, Children, Fork, Pid, SingleThreaded, exit_now};
 use crate::sys::signal::arrival::Signals;
 use crate::sys::signal::{self, Signal};
 
-use super::birth::Birth;
+use super::birth::{Birth, ErrorPipe, Place};
+use super::start::Subject;
 
-/// Runs in the first child. `leash` comes to its end with the starter, which otherwise ends this process
-/// when the start is over.
-pub(super) fn run(birth: Option<Birth>, leash: OwnedFd, proof: SingleThreaded) -> ! {
-    let Some(birth) = birth else {
-        exit_now(libc::EBUSY);
-    };
-    let fail = |newborn: &Newborn, what: &str, error: io::Error| -> ! {
-        let text = format!("cannot {what}: {}", crate::error::reason(&error));
-        match newborn.report(&Report::Failed(1, text)) {
+/// A daemon to be made.
+pub(super) struct Seed {
+    pub(super) config: Arc<Config>,
+    pub(super) pid_file: Option<Arc<PidFile>>,
+    pub(super) newborn: Newborn,
+    pub(super) errors: Option<ErrorPipe>,
+}
+
+impl Seed {
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let pid_file = self.pid_file.iter().flat_map(|pid_file| pid_file.descriptors());
+        let errors = self.errors.iter().flat_map(|pipe| [pipe.read.as_fd(), pipe.write.as_fd()]);
+        pid_file.chain(errors).chain([self.newborn.as_fd()])
+    }
+
+    /// Becomes the daemon.
+    fn live(self, subject: &Subject, null: OwnedFd) -> ! {
+        let Self { config, pid_file, newborn, errors } = self;
+        let place = Place::Background { null, errors };
+        match subject.birth(config, pid_file, newborn, place) {
+            Some(birth) => Birth::live(birth),
+            None => exit_now(1),
+        }
+    }
+
+    fn fail(&self, what: &str, error: &io::Error) -> io::Result<()> {
+        let text = format!("cannot {what}: {}", crate::error::reason(error));
+        self.newborn.report(&Report::Failed(1, text))
+    }
+}
+
+/// Runs in the first child: makes the daemons, all in its session. `leash` comes to its end with the
+/// starter, which otherwise ends this process when the start is over. For more than one of them, `all` are the descriptors of all, and the leash.
+pub(super) fn run(
+    seeds: Vec<Seed>,
+    subject: &Subject,
+    null: OwnedFd,
+    leash: OwnedFd,
+    all: Option<&Numbers>,
+    proof: SingleThreaded,
+) -> ! {
+    let fail = |what: &str, error: io::Error| -> ! {
+        match seeds.iter().try_for_each(|seed| seed.fail(what, &error)) {
             Ok(()) => exit_now(0),
             Err(error) => give_up(&error),
         }
     };
     if let Err(error) = process::new_session() {
-        fail(&birth.newborn, "make a session", error);
+        fail("make a session", error);
     }
-    // For the daemon, which inherits it, and for us: were SIGCHLD ignored, as a caller may have left
-    // it, nobody would learn how the daemon died.
+    // For the daemons, which inherit it, and for us: were SIGCHLD ignored, as a caller may have left
+    // it, nobody would learn how a daemon died.
     if let Err(error) = signal::reset() {
-        fail(&birth.newborn, "reset signals", error);
+        fail("reset signals", error);
     }
-    match process::fork(proof) {
-        Ok(Fork::Child) => {
-            drop(leash);
-            birth.live()
+    let mut wards = Vec::with_capacity(seeds.len());
+    let mut rest = seeds.into_iter();
+    while let Some(seed) = rest.next() {
+        match process::fork(proof) {
+            Ok(Fork::Child) => {
+                let Some(all) = all else {
+                    drop(leash);
+                    seed.live(subject, null)
+                };
+                // Before anything else: what it has of the others' claims and channels keeps these alive.
+                let own: Vec<_> = seed.descriptors().collect();
+                let closed = all.close_all_but(&own);
+                drop(own);
+                // What is closed must not be closed once more.
+                std::mem::forget((rest, wards, leash));
+                if let Err(error) = closed {
+                    // That it has ended is told by its wait status, if this cannot be.
+                    let _ = seed.fail("close what is the other workers'", &error);
+                    exit_now(1)
+                }
+                seed.live(subject, null)
+            }
+            Ok(Fork::Parent(daemon)) => {
+                let Seed { newborn, pid_file, errors, config: _ } = seed;
+                // The claim is the daemon's alone.
+                drop((pid_file, errors));
+                // Not before the claim was let go: the start is complete only after this is heard.
+                if let Err(error) = newborn.report(&Report::Born(daemon)) {
+                    // The start gives up daemons that have lost their guardian.
+                    give_up(&error)
+                }
+                wards.push(Some(Ward { daemon, newborn }));
+            }
+            Err(error) => {
+                if let Err(error) = seed.fail("fork", &error) {
+                    give_up(&error)
+                }
+                wards.push(None);
+            }
         }
-        Ok(Fork::Parent(daemon)) => {
-            let Birth { newborn, pid_file, worker, hooks, .. } = birth;
-            // The claim is the daemon's alone.
-            drop(pid_file);
-            // What the closures own is the daemon's too: nothing of it may be dropped here.
-            std::mem::forget((worker, hooks));
-            guard(daemon, &newborn, &leash)
-        }
-        Err(error) => fail(&birth.newborn, "fork", error),
     }
+    guard(wards, &leash)
 }
 
-/// What the command `start` asks the guardian to do to the daemon.
+/// What the command `start` asks the guardian to do to a daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     Terminate,
@@ -64,53 +130,72 @@ pub(super) enum Order {
 
 impl Order {
     /// Whether there is a guardian to take it.
-    pub(super) fn give(self, leash: &OwnedFd) -> bool {
-        let byte = match self {
+    pub(super) fn give(self, leash: &OwnedFd, which: usize) -> bool {
+        let letter = match self {
             Self::Terminate => b'T',
             Self::Kill => b'K',
         };
+        let message = [&[letter][..], &which.to_ne_bytes()].concat();
         // It fails only when the guardian is dead.
-        send(leash.as_fd(), &[byte]).is_ok()
+        send(leash.as_fd(), &message).is_ok()
+    }
+
+    /// `None`: the start is over.
+    fn take(leash: &OwnedFd) -> Option<(Self, usize)> {
+        let message = receive(leash.as_fd()).ok()?;
+        let (letter, which) = message.split_first()?;
+        let order = if *letter == b'T' { Self::Terminate } else { Self::Kill };
+        Some((order, usize::from_ne_bytes(which.try_into().ok()?)))
     }
 }
 
-fn guard(daemon: Pid, newborn: &Newborn, leash: &OwnedFd) -> ! {
-    // Not before the claim was let go, above: the start is complete only after this is heard.
-    if let Err(error) = newborn.report(&Report::Born(daemon)) {
-        // The start gives up a daemon that has lost its guardian.
-        give_up(&error)
-    }
-    // The death of a child shows on a pidfd, and where there are none (a seccomp filter) by signal.
-    let handle = PidFd::open(daemon).ok();
-    let signals = match handle {
-        Some(_) => None,
-        None => Signals::register(&[Signal::CHLD]).ok(),
-    };
-    let sign = handle.as_ref().map(AsFd::as_fd).or(signals.as_ref().map(AsFd::as_fd));
-    while !process::has_ended(daemon) {
-        let [dead, order] = match wait_readable([sign, Some(leash.as_fd())], None) {
-            Ok(ready) => ready,
-            Err(error) => give_up(&error),
-        };
+/// A daemon that lives.
+struct Ward {
+    daemon: Pid,
+    newborn: Newborn,
+}
+
+fn guard(mut wards: Vec<Option<Ward>>, leash: &OwnedFd) -> ! {
+    // One for all of them, and before they are looked at: no death is missed.
+    let signals = Signals::register(&[Signal::CHLD]).unwrap_or_else(|error| give_up(&error));
+    let mut alive = wards.iter().flatten().count();
+    loop {
+        while let Some(daemon) = process::ended_child() {
+            bury(daemon, &mut wards);
+            alive = alive.saturating_sub(1);
+        }
+        if alive == 0 {
+            exit_now(0);
+        }
+        let ready = wait_readable([Some(signals.as_fd()), Some(leash.as_fd())], None);
+        let [death, order] = ready.unwrap_or_else(|error| give_up(&error));
         if order {
-            let signal = match read_byte(leash.as_fd()) {
-                Ok(Some(b'T')) => Signal::TERM,
-                Ok(Some(_)) => Signal::KILL,
-                Ok(None) | Err(_) => exit_now(0),
+            let Some((order, which)) = Order::take(leash) else { exit_now(0) };
+            let signal = match order {
+                Order::Terminate => Signal::TERM,
+                Order::Kill => Signal::KILL,
             };
-            process::kill_child(daemon, signal);
-        } else if dead && let Some(signals) = &signals {
+            if let Some(Some(ward)) = wards.get(which) {
+                process::kill_child(ward.daemon, signal);
+            }
+        }
+        if death {
             let _ = signals.next();
         }
     }
+}
+
+fn bury(daemon: Pid, wards: &mut [Option<Ward>]) {
     // While the daemon is unburied its number, which is its group's, cannot be anybody else's.
     process::kill_group(daemon);
+    let is_it = |ward: &Option<Ward>| ward.as_ref().is_some_and(|ward| ward.daemon == daemon);
+    let ward = wards.iter_mut().find(|ward| is_it(ward)).and_then(Option::take);
     if let Ok(Some((_, status))) = process::wait(Children::One(daemon))
-        && let Err(error) = newborn.report(&Report::Died(status))
+        && let Some(ward) = ward
+        && let Err(error) = ward.newborn.report(&Report::Died(status))
     {
         give_up(&error)
     }
-    exit_now(0)
 }
 
 /// Ends, and tells why by the exit code: there is no other way left.

@@ -15,6 +15,7 @@ mod sentry;
 mod start;
 mod status;
 mod stop;
+mod together;
 mod watch;
 
 use std::process::ExitStatus;
@@ -27,10 +28,13 @@ use crate::sys::signal::Signal;
 pub(crate) use birth::Hooks;
 pub(crate) use reload::reload;
 pub(crate) use restart::restart;
-pub(crate) use start::{Subject, start};
+pub(crate) use start::{Subject, start, succeed};
 pub use status::{Details, DetailsIter, Field, Status, UnknownField, Value};
-pub(crate) use status::{details, running, status};
+pub(crate) use status::{details, details_together, running, status, status_together};
 pub(crate) use stop::stop;
+pub(crate) use together::{
+    EventsOfMany, check_together, restart_together, start_together, stop_together,
+};
 
 /// How to start.
 ///

@@ -196,7 +196,8 @@ impl Reloader {
         let parent = self.parent.zip(to_parent.as_ref().map(|newborn| newborn.as_fd()));
         let pid_file = self.pid_file.iter().flat_map(|pid_file| pid_file.descriptors()).collect();
         let listener::Passed { names, sockets, given } = listener::pass();
-        let handover = Handover { given, channel, pid_file, parent };
+        let worker = self.config.settings().worker;
+        let handover = Handover { given, channel, pid_file, parent, worker };
         let mut variables = vec![(VARIABLE, handover.encode(sockets.len()))];
         if !sockets.is_empty() {
             variables.push((LISTEN_FDS, sockets.len().to_string().into()));

@@ -3,23 +3,25 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::{Config, Detach, Settings, Startup};
+use crate::config::{Config, Detach, Patience, Settings, Startup};
 use crate::error::{Error, Kind};
 use crate::handover;
 use crate::listener;
 use crate::pid_file::{self, Claim, Origin, PidFile};
-use crate::startup::{Newborn, Reply, Report, channel};
+use crate::startup::{Newborn, Reply, Report, Starter, channel};
 use crate::sys::fd::{dev_null, ensure_standard_streams, is_socket, pipe, socket_pair};
 use crate::sys::fs::Inode;
 use crate::sys::proc;
-use crate::sys::process::{self, Children, Fork, Pid, SingleThreaded};
+use crate::sys::process::{self, Children, Fork, Pid, PidFd, SingleThreaded};
+use crate::sys::signal::Signal;
 use crate::worker::Worker;
 
 use super::birth::{Birth, ErrorPipe, Hooks, Place};
+use super::guardian::Seed;
 use super::watch::{Failure, Watch};
 use super::{Event, Events, Outcome, Start, Verb, foreground, guardian};
 
@@ -31,9 +33,27 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    fn is_function(&self) -> bool {
+    /// Takes the sockets that were passed to this program. To another one they are left as they are.
+    pub(super) fn adopt_sockets(&self, proof: SingleThreaded) -> Result<(), Error> {
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(*worker, Some(Worker::Function(_)))
+        match *worker {
+            Some(Worker::Function(_)) => listener::adopt(None, proof),
+            _ => Ok(()),
+        }
+    }
+
+    /// For the new process.
+    pub(super) fn birth(
+        &self,
+        config: Arc<Config>,
+        pid_file: Option<Arc<PidFile>>,
+        newborn: Newborn,
+        place: Place,
+    ) -> Option<Birth> {
+        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        let hooks = Hooks { start: hooks.start.take(), shutdown: hooks.shutdown.take() };
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(Birth { config, worker, hooks, pid_file, newborn, place })
     }
 }
 
@@ -44,7 +64,7 @@ pub(crate) fn start(
     events: Events<'_>,
 ) -> Result<Outcome, Error> {
     if handover::is_waiting() {
-        return succeed(settings, subject);
+        return succeed(subject, |worker| is_worker(settings, worker));
     }
     let mut launch = match prepare(settings, subject) {
         Ok(Prepared::Launch(launch)) => launch,
@@ -58,9 +78,8 @@ pub(crate) fn start(
             return Err(error);
         }
     };
-    if let (true, Some(path)) = (launch.was_broken, launch.config.pid_file()) {
-        let path = path.display();
-        events(Event::Warning(format!("Empty or broken PID file {path}; replacing it")));
+    if let Some(warning) = launch.warning() {
+        events(Event::Warning(warning));
     }
     events(Event::Begin(Verb::Start));
     let result = if start.foreground || !is_detaching(settings.detach) {
@@ -74,9 +93,20 @@ pub(crate) fn start(
     result
 }
 
+/// The settings, if they are those of this one of many workers.
+fn is_worker(settings: &Settings, worker: Option<u32>) -> Result<Settings, Error> {
+    match settings.worker == worker {
+        true => Ok(settings.clone()),
+        false => Err(Error::definition("it was another worker before")),
+    }
+}
+
 /// Takes the place of the daemon that has run this program because it reloads. Returns only if that
 /// cannot be.
-fn succeed(settings: &Settings, subject: &Subject) -> Result<Outcome, Error> {
+pub(crate) fn succeed(
+    subject: &Subject,
+    settings_of: impl FnOnce(Option<u32>) -> Result<Settings, Error>,
+) -> Result<Outcome, Error> {
     let cannot =
         |error| Error::system(format!("cannot make sense of {}", handover::VARIABLE), error);
     let proof = SingleThreaded::check().map_err(too_many_threads)?;
@@ -89,7 +119,7 @@ fn succeed(settings: &Settings, subject: &Subject) -> Result<Outcome, Error> {
         return Err(cannot(io::Error::other("the daemon that reloads is not its parent")));
     };
     let prepare = || -> Result<(Launch, Place), Error> {
-        let (config, _) = check(settings, subject)?;
+        let (config, _) = check(&settings_of(handover.worker)?, subject)?;
         listener::adopt(Some(handover.given), proof)?;
         let pid_file = match (&config.location, handover.pid_file) {
             (None, nothing) if nothing.is_empty() => None,
@@ -122,7 +152,7 @@ fn succeed(settings: &Settings, subject: &Subject) -> Result<Outcome, Error> {
     }
 }
 
-enum Prepared {
+pub(super) enum Prepared {
     Launch(Launch),
     Running(Pid),
 }
@@ -130,23 +160,10 @@ enum Prepared {
 /// All that comes before the first process is made.
 fn prepare(settings: &Settings, subject: &Subject) -> Result<Prepared, Error> {
     let (config, proof) = check(settings, subject)?;
-    // To another program they are left as they are.
-    if subject.is_function() {
-        listener::adopt(None, proof)?;
-    }
-    ensure_standard_streams().map_err(|error| Error::system("cannot open /dev/null", error))?;
-    let (umask, owner, patience) = (settings.umask, config.owner(), config.patience());
-    let claim = match &config.location {
-        None => None,
-        Some(location) => Some(PidFile::claim(location, umask, owner, patience)?),
-    };
-    let (pid_file, was_broken) = match claim {
-        Some(Claim::Running(pid)) => return Ok(Prepared::Running(pid)),
-        Some(Claim::Ours { file, broken }) => (Some(Arc::new(file)), broken),
-        None => (None, false),
-    };
-    let inode = pid_file.as_ref().map(|file: &Arc<PidFile>| file.inode());
-    Ok(Prepared::Launch(Launch { config: Arc::new(config), pid_file, inode, was_broken, proof }))
+    subject.adopt_sockets(proof)?;
+    ensure_standard_streams().map_err(|error| cannot("open /dev/null", error))?;
+    let patience = config.patience();
+    Launch::claim(config, patience, proof)
 }
 
 /// Everything that is certain to make a start fail, found out before anything is done.
@@ -185,7 +202,7 @@ fn too_many_threads(count: u32) -> Error {
     )
 }
 
-fn is_detaching(detach: Detach) -> bool {
+pub(super) fn is_detaching(detach: Detach) -> bool {
     match detach {
         Detach::Always => true,
         Detach::Never => false,
@@ -212,26 +229,42 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    fn detached(&mut self, subject: &Subject, events: Events<'_>) -> Result<Outcome, Error> {
-        let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
-        let null = dev_null().map_err(|error| cannot("open /dev/null", error))?;
-        let (starter, newborn) = channel().map_err(|error| cannot("make a channel", error))?;
-        let errors = match self.config.stderr_file() {
-            Some(_) => None,
-            None => {
-                let (read, write) = pipe().map_err(|error| cannot("make a pipe", error))?;
-                Some(ErrorPipe { read, write })
-            }
+    pub(super) fn claim(
+        config: Config,
+        patience: Patience,
+        proof: SingleThreaded,
+    ) -> Result<Prepared, Error> {
+        let umask = config.settings().umask;
+        let claim = match &config.location {
+            None => None,
+            Some(location) => Some(PidFile::claim(location, umask, config.owner(), patience)?),
         };
-        // Open for as long as this start goes on; its end tells the guardian that the starter is dead.
-        let (leash, hold) = socket_pair().map_err(|error| cannot("make a channel", error))?;
+        let (pid_file, was_broken) = match claim {
+            Some(Claim::Running(pid)) => return Ok(Prepared::Running(pid)),
+            Some(Claim::Ours { file, broken }) => (Some(Arc::new(file)), broken),
+            None => (None, false),
+        };
+        let inode = pid_file.as_ref().map(|file: &Arc<PidFile>| file.inode());
+        Ok(Prepared::Launch(Self { config: Arc::new(config), pid_file, inode, was_broken, proof }))
+    }
 
+    /// What is odd about the PID file that was there.
+    pub(super) fn warning(&self) -> Option<String> {
+        let path = self.config.pid_file().filter(|_| self.was_broken)?.display();
+        Some(format!("Empty or broken PID file {path}; replacing it"))
+    }
+
+    fn detached(&mut self, subject: &Subject, events: Events<'_>) -> Result<Outcome, Error> {
+        let null = open_null()?;
+        let Lines { starter, newborn, errors } = self.connect()?;
+        // Open for as long as this start goes on; its end tells the guardian that the starter is dead.
+        let (leash, hold) = make_leash()?;
         process::flush_streams();
         let guardian = match process::fork(self.proof).map_err(|error| cannot("fork", error))? {
             Fork::Child => {
                 drop((starter, hold));
-                let place = Place::Background { null, errors };
-                guardian::run(self.birth(subject, newborn, place), leash, self.proof)
+                let seed = self.seed(newborn, errors);
+                guardian::run(vec![seed], subject, null, leash, None, self.proof)
             }
             Fork::Parent(pid) => pid,
         };
@@ -242,15 +275,15 @@ impl Launch {
             Ok(pid) => {
                 let pid = watch.public_pid(pid);
                 // The guardian's end is all that is waited for. The rest is done meanwhile.
-                watch.dismiss(guardian);
+                dismiss(watch.child(), guardian);
                 drop((hold, watch));
                 events(Event::Done);
                 bury(guardian);
                 Ok(Outcome::Started { pid })
             }
             Err(failure) => {
-                watch.put_down(|order| order.give(&hold));
-                watch.dismiss(guardian);
+                watch.put_down(|order| order.give(&hold, 0));
+                dismiss(watch.child(), guardian);
                 drop(hold);
                 let failure = match (failure, bury(guardian).and_then(guardian::complaint)) {
                     (Failure::Death, Some(error)) if watch.knows_nothing() => {
@@ -263,23 +296,31 @@ impl Launch {
         }
     }
 
+    pub(super) fn connect(&self) -> Result<Lines, Error> {
+        let (starter, newborn) = channel().map_err(|error| cannot("make a channel", error))?;
+        let errors = match self.config.stderr_file() {
+            Some(_) => None,
+            None => {
+                let (read, write) = pipe().map_err(|error| cannot("make a pipe", error))?;
+                Some(ErrorPipe { read, write })
+            }
+        };
+        Ok(Lines { starter, newborn, errors })
+    }
+
+    /// What the guardian needs. For the guardian: the claim is taken along.
+    pub(super) fn seed(&mut self, newborn: Newborn, errors: Option<ErrorPipe>) -> Seed {
+        let (config, pid_file) = (Arc::clone(&self.config), self.pid_file.take());
+        Seed { config, pid_file, newborn, errors }
+    }
+
     pub(super) fn birth(
         &mut self,
         subject: &Subject,
         newborn: Newborn,
         place: Place,
     ) -> Option<Birth> {
-        let mut hooks = subject.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-        let hooks = Hooks { start: hooks.start.take(), shutdown: hooks.shutdown.take() };
-        let worker = subject.worker.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(Birth {
-            config: Arc::clone(&self.config),
-            worker,
-            hooks,
-            pid_file: self.pid_file.take(),
-            newborn,
-            place,
-        })
+        subject.birth(Arc::clone(&self.config), self.pid_file.take(), newborn, place)
     }
 
     /// The start has succeeded: makes sure that others will find the daemon, leaves the PID file to
@@ -300,7 +341,7 @@ impl Launch {
         }
     }
 
-    fn clear_away(&self) {
+    pub(super) fn clear_away(&self) {
         // The error to be told is why the start failed; a PID file that stays blocks nobody.
         match (&self.pid_file, &self.config.location, self.inode) {
             (Some(pid_file), ..) => drop(pid_file.remove()),
@@ -312,9 +353,39 @@ impl Launch {
     }
 }
 
+/// What a new daemon and the start that makes it have in common.
+pub(super) struct Lines {
+    pub(super) starter: Starter,
+    pub(super) newborn: Newborn,
+    pub(super) errors: Option<ErrorPipe>,
+}
+
+pub(super) fn open_null() -> Result<OwnedFd, Error> {
+    dev_null().map_err(|error| cannot("open /dev/null", error))
+}
+
+/// Two ends: for the guardian, and for the start.
+pub(super) fn make_leash() -> Result<(OwnedFd, OwnedFd), Error> {
+    socket_pair().map_err(|error| cannot("make a channel", error))
+}
+
+pub(super) fn cannot(what: &str, error: io::Error) -> Error {
+    Error::system(format!("cannot {what}"), error)
+}
+
+/// Lets the guardian go. It has nothing left to do, and is killed: its own way out is longer, and
+/// closed to one that somebody has stopped. Where there are no pidfds, it leaves when its leash ends.
+pub(super) fn dismiss(handle: Option<&PidFd>, guardian: Pid) {
+    // Where the caller ignores SIGCHLD or has buried it, the number may be somebody else's by now.
+    if let Some(handle) = handle.filter(|_| !process::has_ended(guardian)) {
+        // It fails only if it has ended since.
+        let _ = handle.send(Signal::KILL);
+    }
+}
+
 /// Waits for the guardian's end. Once it is gone the daemon belongs to PID 1, as everybody expects
 /// of it.
-fn bury(guardian: Pid) -> Option<ExitStatus> {
+pub(super) fn bury(guardian: Pid) -> Option<ExitStatus> {
     // It fails only if somebody else has buried it.
     process::wait(Children::One(guardian)).ok().flatten().map(|(_, status)| status)
 }

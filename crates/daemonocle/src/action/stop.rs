@@ -24,67 +24,74 @@ pub(crate) fn stop(settings: &Settings, stop: Stop, events: Events<'_>) -> Resul
     let deadline = deadline_in(timeout);
     let name = &settings.name;
     match find(&location, name, deadline)? {
-        Found::Nobody { broken } => {
-            let path = location.path.display();
-            let bystander = pid_file::bystander(&location)?;
-            let is_removed = bystander.is_none() && pid_file::sweep(&location, Origin::Unknown)?;
-            if let Some(pid) = bystander {
-                let text = format!(
-                    "PID file {path} names process {pid}, which has no lock on it; left as it is"
-                );
-                events(Event::Warning(text));
-            }
-            if broken {
-                let done = if is_removed { "removed" } else { "left as it is" };
-                events(Event::Warning(format!("Empty or broken PID file {path}; {done}")));
-            }
-            events(Event::Warning(format!("{name} is not running")));
-            Ok(Outcome::NotRunning)
-        }
-        Found::Running(mut target) => {
+        Found::Nobody { broken } => nobody(&location, name, broken, events),
+        Found::Running(target) => {
             events(Event::Begin(Verb::Stop));
-            let outcome = target.end(timeout, stop.force, events)?;
-            // It may have reloaded just before it was asked. Else it has removed the file, or could not.
-            while fs::symlink_metadata(&location.path).is_ok()
-                && let Ok(Found::Running(next)) = find(&location, name, deadline_in(timeout))
-                && next.is_successor_of(&target)
-            {
-                next.end(timeout, stop.force, events)?;
-                target = next;
-            }
-            pid_file::sweep(&location, Origin::Daemon(target.inode))?;
+            let mut ending = Ending::begin(target, timeout, stop.force)?;
+            ending.wait(events)?;
+            ending.conclude(&location, events)?;
             events(Event::Done);
-            Ok(outcome)
+            Ok(ending.outcome())
         }
     }
 }
 
-enum Found<'a> {
+/// What is to be done where nobody is running.
+pub(super) fn nobody(
+    location: &Location,
+    name: &str,
+    broken: bool,
+    events: Events<'_>,
+) -> Result<Outcome, Error> {
+    let path = location.path.display();
+    let bystander = pid_file::bystander(location)?;
+    let is_removed = bystander.is_none() && pid_file::sweep(location, Origin::Unknown)?;
+    if let Some(pid) = bystander {
+        let text =
+            format!("PID file {path} names process {pid}, which has no lock on it; left as it is");
+        events(Event::Warning(text));
+    }
+    if broken {
+        let done = if is_removed { "removed" } else { "left as it is" };
+        events(Event::Warning(format!("Empty or broken PID file {path}; {done}")));
+    }
+    events(Event::Warning(format!("{name} is not running")));
+    Ok(Outcome::NotRunning)
+}
+
+pub(super) enum Found<'a> {
     Nobody { broken: bool },
     Running(Target<'a>),
 }
 
-fn find<'a>(
+/// Finds the daemon that is to be stopped, and waits for one that is only just starting.
+pub(super) fn find<'a>(
     location: &Location,
     name: &'a str,
     deadline: Option<Instant>,
 ) -> Result<Found<'a>, Error> {
     loop {
-        match pid_file::look(location)? {
-            Presence::Absent { broken } => return Ok(Found::Nobody { broken }),
-            Presence::Running(running) => return Ok(Found::Running(Target::new(name, running)?)),
-            Presence::Starting => {
-                if !pid_file::wait_for_outcome(location, deadline)? {
-                    let message = format!("timed out while waiting for {name} to finish starting");
-                    return Err(Error::new(Kind::TimedOut, message));
-                }
-            }
+        if let Some(found) = look(location, name)? {
+            return Ok(found);
+        }
+        if !pid_file::wait_for_outcome(location, deadline)? {
+            let message = format!("timed out while waiting for {name} to finish starting");
+            return Err(Error::new(Kind::TimedOut, message));
         }
     }
 }
 
+/// `None`: it is only just starting.
+pub(super) fn look<'a>(location: &Location, name: &'a str) -> Result<Option<Found<'a>>, Error> {
+    Ok(match pid_file::look(location)? {
+        Presence::Absent { broken } => Some(Found::Nobody { broken }),
+        Presence::Running(running) => Some(Found::Running(Target::new(name, running)?)),
+        Presence::Starting => None,
+    })
+}
+
 /// One daemon, and no other process, to be ended.
-struct Target<'a> {
+pub(super) struct Target<'a> {
     name: &'a str,
     pid: Pid,
     predecessor: Option<Pid>,
@@ -121,36 +128,6 @@ impl<'a> Target<'a> {
         self.predecessor == Some(other.pid)
     }
 
-    fn end(&self, timeout: Duration, force: bool, events: Events<'_>) -> Result<Outcome, Error> {
-        let pid = self.pid;
-        self.signal(self.holder.ask(Signal::TERM))?;
-        if self.is_gone_within(timeout)? {
-            return Ok(Outcome::Stopped { pid });
-        }
-        let late = Error::new(
-            Kind::TimedOut,
-            format!("Timed out while waiting for process (PID {pid}) to terminate"),
-        );
-        if !force {
-            return Err(late);
-        }
-        events(Event::Failed(&late));
-        events(Event::Begin(Verb::Kill));
-        /// A time-out of zero is for the polite request; even a killed process needs a moment.
-        const DYING: Duration = Duration::from_secs(1);
-        // The keeper of a program has a moment to end properly when that is dead.
-        for (handle, time) in
-            self.program.iter().map(|program| (program, DYING)).chain([(&self.holder, timeout)])
-        {
-            self.signal(handle.send(Signal::KILL))?;
-            if self.is_gone_within(time.max(DYING))? {
-                return Ok(Outcome::Killed { pid });
-            }
-        }
-        let message = format!("Process (PID {pid}) did not respond to SIGKILL for some reason");
-        Err(Error::new(Kind::TimedOut, message))
-    }
-
     fn signal(&self, sent: io::Result<()>) -> Result<(), Error> {
         match sent {
             Ok(()) => Ok(()),
@@ -169,10 +146,70 @@ impl<'a> Target<'a> {
         Error::system(format!("cannot signal {name} (PID {pid}){owner}"), error)
     }
 
-    fn is_gone_within(&self, time: Duration) -> Result<bool, Error> {
-        let deadline = deadline_in(time);
-        // A program may outlive a keeper that was killed by a moment.
-        for handle in [Some(&self.holder), self.program.as_ref()].into_iter().flatten() {
+    /// What its end is waited for on. A program may outlive a keeper that was killed by a moment.
+    fn handles(&self) -> impl Iterator<Item = &PidFd> {
+        [Some(&self.holder), self.program.as_ref()].into_iter().flatten()
+    }
+}
+
+/// How far the end of a daemon is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It was asked to end.
+    Asked,
+    /// The program that it keeps was killed.
+    ProgramKilled,
+    Killed,
+}
+
+/// A daemon that has been asked to end.
+pub(super) struct Ending<'a> {
+    target: Target<'a>,
+    timeout: Duration,
+    force: bool,
+    stage: Stage,
+    deadline: Option<Instant>,
+    /// That it has not ended in time, if it is killed for that: to be told.
+    late: Option<Error>,
+}
+
+impl<'a> Ending<'a> {
+    pub(super) fn begin(target: Target<'a>, timeout: Duration, force: bool) -> Result<Self, Error> {
+        target.signal(target.holder.ask(Signal::TERM))?;
+        let deadline = deadline_in(timeout);
+        Ok(Self { target, timeout, force, stage: Stage::Asked, deadline, late: None })
+    }
+
+    /// Waits for its end, and kills it if that is wanted.
+    fn wait(&mut self, events: Events<'_>) -> Result<(), Error> {
+        while !self.is_over_by(self.deadline)? {
+            let insisted = self.insist();
+            self.tell(events);
+            insisted?;
+        }
+        Ok(())
+    }
+
+    /// Tells that it had to be killed, if that has not been told.
+    pub(super) fn tell(&mut self, events: Events<'_>) {
+        if let Some(late) = self.late.take() {
+            events(Event::Failed(&late));
+            events(Event::Begin(Verb::Kill));
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// What its end is waited for on.
+    pub(super) fn handles(&self) -> impl Iterator<Item = &PidFd> {
+        self.target.handles()
+    }
+
+    /// `false`: its end has not come in time.
+    pub(super) fn is_over_by(&self, deadline: Option<Instant>) -> Result<bool, Error> {
+        for handle in self.target.handles() {
             let gone = wait_readable([Some(handle.as_fd())], deadline)
                 .map_err(|error| Error::system("cannot wait for the process to end", error))?;
             if gone == [false] {
@@ -180,5 +217,65 @@ impl<'a> Target<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// It has not ended in time: kills it, if that is wanted and has not been done.
+    pub(super) fn insist(&mut self) -> Result<(), Error> {
+        /// A time-out of zero is for the polite request; even a killed process needs a moment.
+        const DYING: Duration = Duration::from_secs(1);
+        let Target { pid, program, holder, .. } = &self.target;
+        if self.stage == Stage::Asked {
+            let message = format!("Timed out while waiting for process (PID {pid}) to terminate");
+            let late = Error::new(Kind::TimedOut, message);
+            if !self.force {
+                return Err(late);
+            }
+            self.late = Some(late);
+        }
+        // The keeper of a program has a moment to end properly when that is dead.
+        let (handle, time, stage) = match (self.stage, program) {
+            (Stage::Asked, Some(program)) => (program, DYING, Stage::ProgramKilled),
+            (Stage::Asked, None) | (Stage::ProgramKilled, _) => {
+                (holder, self.timeout.max(DYING), Stage::Killed)
+            }
+            (Stage::Killed, _) => {
+                let message =
+                    format!("Process (PID {pid}) did not respond to SIGKILL for some reason");
+                return Err(Error::new(Kind::TimedOut, message));
+            }
+        };
+        self.target.signal(handle.send(Signal::KILL))?;
+        self.stage = stage;
+        self.deadline = deadline_in(time);
+        Ok(())
+    }
+
+    /// What is left to do when it has ended.
+    pub(super) fn conclude(&self, location: &Location, events: Events<'_>) -> Result<(), Error> {
+        let mut last = None;
+        loop {
+            let target = last.as_ref().map_or(&self.target, |last: &Self| &last.target);
+            // It may have reloaded just before it was asked. Else it has removed the file, or could not.
+            let next = match fs::symlink_metadata(&location.path) {
+                Ok(_) => find(location, target.name, deadline_in(self.timeout)).ok(),
+                Err(_) => None,
+            };
+            match next {
+                Some(Found::Running(next)) if next.is_successor_of(target) => {
+                    let mut ending = Self::begin(next, self.timeout, self.force)?;
+                    ending.wait(events)?;
+                    last = Some(ending);
+                }
+                _ => return pid_file::sweep(location, Origin::Daemon(target.inode)).map(drop),
+            }
+        }
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        let pid = self.target.pid;
+        match self.stage {
+            Stage::Asked => Outcome::Stopped { pid },
+            Stage::ProgramKilled | Stage::Killed => Outcome::Killed { pid },
+        }
     }
 }

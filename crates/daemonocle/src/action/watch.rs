@@ -13,7 +13,7 @@ use crate::config::{Config, Startup};
 use crate::error::{Error, Kind};
 use crate::startup::{Report, Starter};
 use crate::sys::fd::{deadline_in, read_available, wait_readable};
-use crate::sys::process::{self, Pid, PidFd};
+use crate::sys::process::{Pid, PidFd};
 use crate::sys::signal::Signal;
 
 use super::guardian::Order;
@@ -21,12 +21,15 @@ use super::guardian::Order;
 /// Watches a new daemon come up.
 pub(super) struct Watch {
     is_set_up: bool,
+    is_ready: bool,
     pub(super) starter: Starter,
     startup: Startup,
     start_timeout: Duration,
     /// How long a daemon that was told to end may take.
     patience: Duration,
     errors: Option<OwnedFd>,
+    /// Whether nothing comes from there any more.
+    is_silent: bool,
     /// What the daemon has written to standard error: the last 64 KiB.
     output: Vec<u8>,
     /// Whether it had written more before that.
@@ -80,6 +83,13 @@ impl Watch {
         errors: Option<OwnedFd>,
         child: Pid,
     ) -> Self {
+        // Our own child, not yet waited for: the number is his. Where there are no pidfds, the end of
+        // the channel tells of a death.
+        Self { child: PidFd::open(child).ok(), ..Self::among_others(config, starter, errors) }
+    }
+
+    /// Watches one of many that have the same guardian, whose death somebody else watches for.
+    pub(super) fn among_others(config: &Config, starter: Starter, errors: Option<OwnedFd>) -> Self {
         let settings = config.settings();
         let deadline = match settings.startup {
             Startup::Ready(limit) => deadline_in(limit),
@@ -88,16 +98,16 @@ impl Watch {
         };
         Self {
             is_set_up: false,
+            is_ready: false,
             starter,
             startup: settings.startup,
             start_timeout: settings.start_timeout,
             patience: settings.stop_timeout,
             errors,
+            is_silent: false,
             output: Vec::new(),
             is_cut: false,
-            // Our own child, not yet waited for: the number is his. Where there are no pidfds,
-            // the end of the channel tells of a death.
-            child: PidFd::open(child).ok(),
+            child: None,
             daemon: None,
             program: None,
             deadline,
@@ -132,28 +142,33 @@ impl Watch {
 
     /// Waits until the daemon has started, or certainly will not.
     pub(super) fn until_certain(&mut self) -> Result<Pid, Failure> {
-        let mut is_ready = false;
         loop {
-            match self.step()? {
-                Step::Ready if is_ready => {
-                    let error = io::ErrorKind::TimedOut.into();
-                    return Err(Failure::System("learn who the daemon is", error));
-                }
-                Step::Ready => {
-                    is_ready = true;
-                    self.deadline = deadline_in(self.start_timeout);
-                }
-                Step::SetUp => self.worker_runs(),
-                // What began to end after it was ready had started.
-                Step::Failed(Failure::Death) if is_ready && self.died.is_none() => {}
-                Step::Failed(failure) => return Err(failure),
-                Step::Nothing => {}
-            }
-            // The guardian names it, and may be slower than the daemon itself.
-            if let (true, Some(pid)) = (is_ready, self.daemon) {
+            let step = self.step()?;
+            if let Some(pid) = self.judge(step)? {
                 return Ok(pid);
             }
         }
+    }
+
+    /// What a step means: that the daemon has started, when it is certain.
+    pub(super) fn judge(&mut self, step: Step) -> Result<Option<Pid>, Failure> {
+        match step {
+            Step::Ready if self.is_ready => {
+                let error = io::ErrorKind::TimedOut.into();
+                return Err(Failure::System("learn who the daemon is", error));
+            }
+            Step::Ready => {
+                self.is_ready = true;
+                self.deadline = deadline_in(self.start_timeout);
+            }
+            Step::SetUp => self.worker_runs(),
+            // What began to end after it was ready had started.
+            Step::Failed(Failure::Death) if self.is_ready && !self.is_over() => {}
+            Step::Failed(failure) => return Err(failure),
+            Step::Nothing => {}
+        }
+        // The guardian names it, and may be slower than the daemon itself.
+        Ok(self.daemon.filter(|_| self.is_ready))
     }
 
     /// The daemon as everybody is to know it, of which the process `daemon` has told.
@@ -171,30 +186,35 @@ impl Watch {
 
     /// Waits for the next thing to happen.
     fn step(&mut self) -> Result<Step, Failure> {
-        let talk = self.listening.then(|| self.starter.as_fd());
-        let errors = self.errors.as_ref().map(AsFd::as_fd);
         let child = self.child.as_ref().map(AsFd::as_fd);
-        let ready = wait_readable([talk, errors, child], self.deadline)
+        let ready = wait_readable([self.talk(), self.errors(), child], self.deadline)
             .map_err(|error| Failure::System("wait for the daemon", error))?;
         if ready == [false; 3] {
             return Ok(self.on_deadline());
         }
         let [talk, errors, child] = ready;
+        match self.take(talk, errors)? {
+            Step::Nothing if child && !talk => {
+                self.child = None;
+                Ok(Step::Failed(Failure::Death))
+            }
+            // Whoever writes without end to standard error must not hold the clock up.
+            Step::Nothing if !talk && self.is_late() => Ok(self.on_deadline()),
+            step => Ok(step),
+        }
+    }
+
+    /// Takes what there is on the channel, and on standard error.
+    pub(super) fn take(&mut self, talk: bool, errors: bool) -> Result<Step, Failure> {
         if errors {
             self.read_errors();
         }
-        if talk {
-            return self.hear();
-        }
-        if child {
-            self.child = None;
-            return Ok(Step::Failed(Failure::Death));
-        }
-        // Whoever writes without end to standard error must not hold the clock up.
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Ok(self.on_deadline());
-        }
-        Ok(Step::Nothing)
+        if talk { self.hear() } else { Ok(Step::Nothing) }
+    }
+
+    /// Whether what is waited for has not come in time.
+    pub(super) fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -209,6 +229,16 @@ impl Watch {
     /// What the channel is to be waited for on; `None` when it is at its end.
     pub(super) fn talk(&self) -> Option<BorrowedFd<'_>> {
         self.listening.then(|| self.starter.as_fd())
+    }
+
+    /// The channel, and what standard error is read from, whether anything may come of them or not.
+    pub(super) fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        [Some(self.starter.as_fd()), self.errors.as_ref().map(AsFd::as_fd)]
+    }
+
+    /// What standard error is to be read from; `None` when nothing comes from there.
+    pub(super) fn errors(&self) -> Option<BorrowedFd<'_>> {
+        self.errors.as_ref().filter(|_| !self.is_silent).map(AsFd::as_fd)
     }
 
     /// What the worker said when it ended, if it had anything to say.
@@ -267,13 +297,13 @@ impl Watch {
     fn read_errors(&mut self) -> bool {
         const MOST: usize = 64 * 1024;
         let mut buffer = [0; 4096];
-        let Some(errors) = &self.errors else {
+        let Some(errors) = self.errors() else {
             return false;
         };
-        let count = match read_available(errors.as_fd(), &mut buffer) {
+        let count = match read_available(errors, &mut buffer) {
             Ok(Some(count)) => count,
             Ok(None) | Err(_) => {
-                self.errors = None;
+                self.is_silent = true;
                 return false;
             }
         };
@@ -287,21 +317,48 @@ impl Watch {
 
     /// Sees to it that nothing is left of a daemon whose start has failed.
     pub(super) fn put_down(&mut self, order: impl Fn(Order) -> bool) {
-        /// Ample for a process that was killed to be gone.
-        const DYING: Duration = Duration::from_secs(5);
+        self.begin_to_put_down(&order);
+        while !self.is_over() {
+            if let Ok(ready @ ([true, _] | [_, true])) =
+                wait_readable([self.talk(), self.errors()], self.deadline)
+            {
+                let [talk, errors] = ready;
+                if self.take(talk, errors).is_ok() {
+                    continue;
+                }
+            }
+            if !self.insist(&order) {
+                break;
+            }
+        }
+        self.drain();
+    }
+
+    /// Tells the daemon to end, unless it is over.
+    pub(super) fn begin_to_put_down(&mut self, order: impl Fn(Order) -> bool) {
         if !self.is_over() {
             if self.ending.is_none() && !order(Order::Terminate) {
                 // Without a guardian to order about: the end of the channel ends the daemon.
                 self.starter.hang_up();
             }
-            self.wait_for_death(deadline_in(self.patience));
+            self.deadline = deadline_in(self.patience);
         }
-        if !self.is_over() {
-            self.is_killed = true;
-            order(Order::Kill);
-            self.wait_for_death(deadline_in(DYING));
+    }
+
+    /// The daemon that was told to end has not, in time; whether there is anything left to wait for.
+    pub(super) fn insist(&mut self, order: impl Fn(Order) -> bool) -> bool {
+        /// Ample for a process that was killed to be gone.
+        const DYING: Duration = Duration::from_secs(5);
+        if std::mem::replace(&mut self.is_killed, true) {
+            return false;
         }
-        // What it wrote last may still be in the pipe; a stray process may write for ever.
+        order(Order::Kill);
+        self.deadline = deadline_in(DYING);
+        true
+    }
+
+    /// Takes what it wrote last, which may still be in the pipe; a stray process may write for ever.
+    pub(super) fn drain(&mut self) {
         const ROUNDS: usize = 1024;
         for _ in 0..ROUNDS {
             if !self.read_errors() {
@@ -315,37 +372,14 @@ impl Watch {
         self.died.is_none() && self.ending.is_none()
     }
 
-    /// Lets the guardian go. It has nothing left to do, and is killed: its own way out is longer, and
-    /// closed to one that somebody has stopped. Where there are no pidfds, it leaves when its leash ends.
-    pub(super) fn dismiss(&self, guardian: Pid) {
-        // Where the caller ignores SIGCHLD or has buried it, the number may be somebody else's by now.
-        if let Some(handle) = self.child.as_ref().filter(|_| !process::has_ended(guardian)) {
-            // It fails only if it has ended since.
-            let _ = handle.send(Signal::KILL);
-        }
+    /// What refers to our own child, as long as it is not known to have ended.
+    pub(super) fn child(&self) -> Option<&PidFd> {
+        self.child.as_ref()
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether its guardian has told of the daemon's death, or both are dead.
+    pub(super) fn is_over(&self) -> bool {
         self.died.is_some() || !self.listening
-    }
-
-    /// Listens until the guardian has told of the daemon's death, or both are dead.
-    fn wait_for_death(&mut self, deadline: Option<Instant>) {
-        while !self.is_over() {
-            let talk = Some(self.starter.as_fd());
-            let errors = self.errors.as_ref().map(AsFd::as_fd);
-            match wait_readable([talk, errors], deadline) {
-                Ok([false, false]) | Err(_) => return,
-                Ok([talk, errors]) => {
-                    if errors {
-                        self.read_errors();
-                    }
-                    if talk && self.hear().is_err() {
-                        return;
-                    }
-                }
-            }
-        }
     }
 
     /// The error to tell.

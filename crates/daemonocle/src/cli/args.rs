@@ -168,7 +168,7 @@ impl<O: Args> FromArgMatches for Action<O> {
     }
 }
 
-const RELOAD: &str = "reload";
+pub(super) const RELOAD: &str = "reload";
 
 /// As a subcommand, beside the others.
 pub(super) fn reload() -> Command {
@@ -191,7 +191,7 @@ const JSON: &str = "daemonocle::json";
 const TIMEOUT: &str = "daemonocle::timeout";
 
 /// An option of the worker's that cannot be told from one of ours: `start` and `restart` have both.
-pub(super) fn collision<O: Args>() -> Option<String> {
+pub(super) fn collision<O: Args>(more: &[&'static str]) -> Option<String> {
     let worker = O::augment_args(Command::new("worker"));
     let is_called = |arg: &Arg, name: &str| {
         arg.get_long() == Some(name)
@@ -199,7 +199,7 @@ pub(super) fn collision<O: Args>() -> Option<String> {
     };
     let ours = ["debug", "force", "help", "timeout"];
     let is_taken = |name: &&str| worker.get_arguments().any(|arg| is_called(arg, name));
-    ours.into_iter().find(is_taken).map(str::to_owned)
+    ours.into_iter().chain(more.iter().copied()).find(is_taken).map(str::to_owned)
 }
 
 fn flag(name: &'static str, long: &'static str, help: &'static str) -> Arg {
@@ -284,9 +284,9 @@ mod tests {
             #[arg(long, alias = "timeout")]
             wait: u64,
         }
-        assert_eq!(collision::<NoOptions>(), None);
-        assert_eq!(collision::<Fine>(), None);
-        assert_eq!(collision::<Bad>(), Some("timeout".to_owned()));
+        assert_eq!(collision::<NoOptions>(&[]), None);
+        assert_eq!(collision::<Fine>(&[]), None);
+        assert_eq!(collision::<Bad>(&[]), Some("timeout".to_owned()));
         Action::<Fine>::augment_subcommands(Command::new("x")).debug_assert();
     }
 

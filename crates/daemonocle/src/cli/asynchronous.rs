@@ -9,9 +9,11 @@ use clap::Args;
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::error::Result;
+use crate::multi::Multi;
 use crate::worker::block_on;
 
 use super::args::{Action, NoOptions};
+use super::multi::MultiAction;
 
 impl Daemon {
     /// As [`run`](Self::run), with an asynchronous worker in a tokio runtime that is made in the
@@ -86,6 +88,51 @@ impl Daemon {
     /// }
     /// ```
     pub fn act_async_with<O, W>(self, action: Action<O>, worker: W) -> ExitCode
+    where
+        O: Send + 'static,
+        W: AsyncFnOnce(Context, O) -> Result + Send + 'static,
+    {
+        self.act_with(action, move |context: &Context, options: O| {
+            block_on(worker(context.clone(), options))
+        })
+    }
+}
+
+impl Multi {
+    /// As [`run`](Self::run), with an asynchronous worker; see [`Daemon::run_async`].
+    ///
+    /// ```no_run
+    /// use daemonocle::{Daemon, Multi};
+    /// fn main() -> std::process::ExitCode {
+    ///     let daemon = Daemon::new("worker_{n}").pid_file("/tmp/worker_{n}.pid");
+    ///     Multi::new(4, daemon).run_async(async |ctx| {
+    ///         let shutdown = ctx.shutdown();
+    ///         ctx.ready();
+    ///         shutdown.requested().await;
+    ///         Ok(())
+    ///     })
+    /// }
+    /// ```
+    pub fn run_async<W>(self, worker: W) -> ExitCode
+    where
+        W: AsyncFnOnce(Context) -> Result + Send + 'static,
+    {
+        self.run_async_with(async move |context, NoOptions| worker(context).await)
+    }
+
+    /// As [`run_async`](Self::run_async), with options as [`run_with`](Self::run_with) has them.
+    pub fn run_async_with<O, W>(self, worker: W) -> ExitCode
+    where
+        O: Args + Send + 'static,
+        W: AsyncFnOnce(Context, O) -> Result + Send + 'static,
+    {
+        self.run_with(move |context: &Context, options: O| {
+            block_on(worker(context.clone(), options))
+        })
+    }
+
+    /// As [`act_with`](Self::act_with), with an asynchronous worker; see [`Daemon::act_async_with`].
+    pub fn act_async_with<O, W>(self, action: MultiAction<O>, worker: W) -> ExitCode
     where
         O: Send + 'static,
         W: AsyncFnOnce(Context, O) -> Result + Send + 'static,

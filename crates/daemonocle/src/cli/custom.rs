@@ -10,7 +10,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use crate::context::Context;
 use crate::daemon::{Bound, Daemon, Perform, Run, defaults};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 use super::args::{Action, NoOptions, reload};
 use super::render::Teller;
@@ -135,12 +135,7 @@ impl Daemon {
             Parsed::Custom(bound) => bound,
         };
         // The action may start the daemon.
-        let daemon = self.worker(move |context| {
-            let command = O::augment_args(Command::new("worker"));
-            let matches = matches_of_nothing("the worker", command)?;
-            let options = O::from_arg_matches(&matches);
-            worker(context, options.map_err(|error| error.kind().to_string())?)
-        });
+        let daemon = self.worker(by_default(matches_of_nothing, worker));
         let code = daemon.act_custom(run);
         // As in `act_with`.
         std::mem::forget(daemon);
@@ -152,6 +147,23 @@ impl Daemon {
             Ok(_) => done(Ok(())),
             Err(error) => failed(&error, &mut Teller::new(&self.settings().name)),
         }
+    }
+}
+
+/// A worker that takes options, with their defaults.
+pub(super) fn by_default<O, W>(
+    matches_of_nothing: fn(&str, Command) -> Result<ArgMatches, Error>,
+    worker: W,
+) -> impl FnOnce(&Context) -> Result + Send + 'static
+where
+    O: Args + Send + 'static,
+    W: FnOnce(&Context, O) -> Result + Send + 'static,
+{
+    move |context| {
+        let command = O::augment_args(Command::new("worker"));
+        let matches = matches_of_nothing("the worker", command)?;
+        let options = O::from_arg_matches(&matches);
+        worker(context, options.map_err(|error| error.kind().to_string())?)
     }
 }
 

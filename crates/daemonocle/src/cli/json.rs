@@ -31,6 +31,12 @@ pub(super) fn details(details: &Details) -> String {
     object(details.iter().map(|(field, found)| (field.name(), value(found))))
 }
 
+/// A list of answers, each on a line of its own.
+pub(super) fn list(lines: &[String]) -> String {
+    let items: Vec<_> = lines.iter().map(|line| format!("  {}", line.trim_end())).collect();
+    format!("[\n{}\n]\n", items.join(",\n"))
+}
+
 fn object<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
     enclosed('{', pairs.into_iter().map(|(key, value)| format!("{}: {value}", quoted(key))), '}')
         + "\n"
@@ -99,6 +105,13 @@ mod tests {
     #[test]
     fn names_are_quoted() {
         assert_eq!(quoted("a\"b\\c\u{e9}\u{1f600}\n"), r#""a\"b\\c\u00e9\ud83d\ude00\u000a""#);
+    }
+
+    #[test]
+    fn a_list_has_a_line_for_each() {
+        let lines = ["a", "b"].map(not_running);
+        let text = "[\n  {\"name\": \"a\", \"status\": \"dead\"},\n  {\"name\": \"b\", \"status\": \"dead\"}\n]\n";
+        assert_eq!(list(&lines), text);
     }
 
     #[test]

@@ -13,7 +13,9 @@ mod args;
 mod asynchronous;
 mod custom;
 mod json;
+mod multi;
 mod render;
 mod run;
 
 pub use args::{Action, Format, NoOptions};
+pub use multi::MultiAction;

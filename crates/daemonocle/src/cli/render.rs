@@ -23,6 +23,8 @@ const YELLOW: Style = AnsiColor::Yellow.on_default();
 /// pipe) changes nothing about the action.
 pub(super) struct Teller {
     name: String,
+    /// Whether errors have to say whose they are.
+    is_of_many: bool,
     /// `Starting` of a line `Starting foo ...` that does not say yet how it went.
     begun: Option<&'static str>,
     /// Whether that line had to be ended, for somebody else's output.
@@ -31,7 +33,12 @@ pub(super) struct Teller {
 
 impl Teller {
     pub(super) fn new(name: &str) -> Self {
-        Self { name: one_line(name), begun: None, is_interrupted: false }
+        Self { name: one_line(name), is_of_many: false, begun: None, is_interrupted: false }
+    }
+
+    /// For one of many, of whom others have something to say, too.
+    pub(super) fn of_many(name: &str) -> Self {
+        Self { is_of_many: true, ..Self::new(name) }
     }
 
     pub(super) fn event(&mut self, event: Event<'_>) {
@@ -69,7 +76,10 @@ impl Teller {
     pub(super) fn error(&mut self, error: &Error) {
         self.close("FAILED", RED);
         repeat(error.worker_output());
-        err("ERROR", &error.to_string(), RED);
+        match self.is_of_many {
+            true => err("ERROR", &format!("{}: {error}", self.name), RED),
+            false => err("ERROR", &error.to_string(), RED),
+        }
     }
 
     fn close(&mut self, word: &str, style: Style) {

@@ -9,6 +9,7 @@ use std::process::{ExitCode, ExitStatus};
 use clap::{Args, Command};
 
 use crate::action::{Field, Outcome};
+use crate::config::Settings;
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::error::{Error, Result};
@@ -162,10 +163,7 @@ impl Daemon {
     fn reload_and_tell(&self, teller: &mut Teller) -> ExitCode {
         let result = match self.reloading() {
             Some(reload) => reload(self.settings(), &mut |event| teller.event(event)),
-            None => Err(Error::definition(format!(
-                "{} does not reload: its definition has no reload_on_hup",
-                self.settings().name
-            ))),
+            None => Err(no_reload(&self.settings().name)),
         };
         match result {
             // Whoever has changed a configuration wants to know that it is not in force.
@@ -204,24 +202,14 @@ impl Daemon {
     }
 
     fn parse<O: Args>(&self) -> Result<Parsed<O>, ExitCode> {
-        let objection = collision::<O>().map(|option| {
+        let objection = collision::<O>(&[]).map(|option| {
             format!("the worker's option --{option} is one of start or restart: rename it")
         });
         if let Some(text) = objection.or_else(|| self.settings().objection.clone()) {
             Teller::new(&self.settings().name).error(&Error::definition(text));
             return Err(ExitCode::FAILURE);
         }
-        let mut command = Command::new(self.settings().name.clone())
-            .subcommand_required(true)
-            .arg_required_else_help(true);
-        if let Some(about) = &self.settings().about {
-            let about = about.trim();
-            let first = about.split_once("\n\n").map(|(first, _)| first.to_owned());
-            command = match first {
-                Some(first) => command.about(first).long_about(about.to_owned()),
-                None => command.about(about.to_owned()),
-            };
-        }
+        let command = describe(Command::new(self.settings().name.clone()), self.settings());
         let mut command = self.commands::<O>(command);
         let matches = command.try_get_matches_from_mut(std::env::args_os());
         let parsed = matches
@@ -230,9 +218,23 @@ impl Daemon {
     }
 }
 
+/// The command without its subcommands.
+pub(super) fn describe(command: Command, settings: &Settings) -> Command {
+    let command = command.subcommand_required(true).arg_required_else_help(true);
+    let Some(about) = &settings.about else {
+        return command;
+    };
+    let about = about.trim();
+    let first = about.split_once("\n\n").map(|(first, _)| first.to_owned());
+    match first {
+        Some(first) => command.about(first).long_about(about.to_owned()),
+        None => command.about(about.to_owned()),
+    }
+}
+
 impl<O> Action<O> {
     /// The action proper, and the worker's options.
-    fn split(self) -> (Action, Option<O>) {
+    pub(super) fn split(self) -> (Action, Option<O>) {
         let none = NoOptions;
         match self {
             Self::Start { how, options } => (Action::Start { how, options: none }, Some(options)),
@@ -246,15 +248,19 @@ impl<O> Action<O> {
     }
 }
 
-fn not_running(name: &str, format: Format) -> String {
+pub(super) fn not_running(name: &str, format: Format) -> String {
     match format {
         Format::Text => render::not_running(name),
         Format::Json => json::not_running(name),
     }
 }
 
+pub(super) fn no_reload(name: &str) -> Error {
+    Error::definition(format!("{name} does not reload: its definition has no reload_on_hup"))
+}
+
 /// Shows whether a daemon is running.
-fn answer(text: &str, is_running: bool) -> ExitCode {
+pub(super) fn answer(text: &str, is_running: bool) -> ExitCode {
     match (done(render::out(text)), is_running) {
         (code, true) => code,
         (_, false) => ExitCode::FAILURE,
@@ -289,7 +295,7 @@ pub(super) fn failed(error: &Error, teller: &mut Teller) -> ExitCode {
 }
 
 /// Ends this process as the worker's has ended.
-fn pass_on(status: ExitStatus) -> ExitCode {
+pub(super) fn pass_on(status: ExitStatus) -> ExitCode {
     if let Some(signal) = status.signal().and_then(Signal::new) {
         // The worker's death has left a core dump if one was wanted; ours would tell nothing.
         if forbid_core_dumps().is_ok() {

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod settings;
+mod template;
+mod workers;
 
 use std::ffi::OsString;
 use std::io;
@@ -68,6 +70,16 @@ pub(crate) struct Patience {
     pub(crate) for_start: Duration,
     /// For the end of a daemon that is about to end.
     pub(crate) for_end: Duration,
+}
+
+impl Patience {
+    /// What is left of it after this time.
+    pub(crate) const fn after(self, time: Duration) -> Self {
+        Self {
+            for_start: self.for_start.saturating_sub(time),
+            for_end: self.for_end.saturating_sub(time),
+        }
+    }
 }
 
 /// The user to become.

@@ -33,11 +33,13 @@ impl<F> fmt::Debug for OnDemand<F> {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) name: String,
+    /// Which one of many it is.
+    pub(crate) worker: Option<u32>,
     pub(crate) about: Option<String>,
     /// What is wrong with the name of an action.
     pub(crate) objection: Option<String>,
     pub(crate) detach: Detach,
-    layout: Option<(Layout, OnDemand<LayOut>)>,
+    pub(super) layout: Option<(Layout, OnDemand<LayOut>)>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) work_dir: PathBuf,
     pub(crate) stdout_file: Option<PathBuf>,
@@ -56,13 +58,14 @@ pub(crate) struct Settings {
     reload_on_hup: Option<OnDemand<Rerunner>>,
 }
 
-type LayOut = fn(&Layout, &str, Trusted) -> Result<Files, Error>;
+pub(super) type LayOut = fn(&Layout, &str, Trusted) -> Result<Files, Error>;
 type Identify = fn(&Settings) -> Result<Identity, Error>;
 
 impl Settings {
     pub(crate) fn new(name: String) -> Self {
         Self {
             name,
+            worker: None,
             about: None,
             objection: None,
             detach: Detach::Auto,

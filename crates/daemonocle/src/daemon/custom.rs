@@ -18,9 +18,10 @@ const BUILT_IN: [&str; 4] = ["start", "stop", "restart", "status"];
 pub(super) const RELOAD: &str = "reload";
 
 /// An action of the program's own.
+#[derive(Clone)]
 pub(crate) struct Custom {
     name: String,
-    perform: Box<dyn Perform>,
+    perform: Arc<dyn Perform>,
 }
 
 /// What such an action does.
@@ -91,7 +92,7 @@ impl Daemon {
             Some(text) => self.object(text),
             None => {
                 let place = self.customs.partition_point(|other| other.rank().lt(rank(&name)));
-                self.customs.insert(place, Custom { name, perform: Box::new(perform) });
+                self.customs.insert(place, Custom { name, perform: Arc::new(perform) });
             }
         }
         self
@@ -164,6 +165,12 @@ impl Daemon {
     /// Something is wrong with the name of an action. The first one is enough to tell.
     pub(super) fn object(&mut self, text: String) {
         self.settings.objection.get_or_insert(text);
+    }
+
+    /// Whether there is an action of this name.
+    pub(crate) fn check_action(&self, name: &str) -> Result<(), Error> {
+        let is_there = self.actions().contains(&&*name.replace('_', "-"));
+        if is_there { Ok(()) } else { Err(self.invalid(name)) }
     }
 
     /// The registered action of this name.

@@ -9,7 +9,7 @@ mod custom;
 mod options;
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::action::{self, Event, Hooks, Outcome, Subject};
@@ -43,7 +43,8 @@ pub(crate) use options::{Bound, Run, defaults};
 /// ```
 pub struct Daemon {
     settings: Settings,
-    subject: Subject,
+    /// Shared by the workers of a `Multi`.
+    subject: Arc<Subject>,
     /// In their order.
     customs: Vec<Custom>,
     /// What the action `reload` does, where there is one.
@@ -75,10 +76,10 @@ impl Daemon {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             settings: Settings::new(name.into()),
-            subject: Subject {
+            subject: Arc::new(Subject {
                 worker: Mutex::new(None),
                 hooks: Mutex::new(Hooks { start: None, shutdown: None }),
-            },
+            }),
             customs: Vec::new(),
             reload: None,
         }
@@ -399,9 +400,18 @@ impl Daemon {
         self.reload
     }
 
-    #[cfg(feature = "cli")]
     pub(crate) const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(crate) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The same daemon with other settings: one of many.
+    pub(crate) fn with(&self, settings: Settings) -> Self {
+        let (subject, customs) = (Arc::clone(&self.subject), self.customs.clone());
+        Self { settings, subject, customs, reload: self.reload }
     }
 }
 

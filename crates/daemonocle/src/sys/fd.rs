@@ -214,22 +214,52 @@ pub(crate) fn redirect(stream: Stream, to: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Closes every descriptor from 3 on that is not in `keep`.
 pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let next = |first| keep.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd >= first).min();
-    let mut first = 3;
+    close_within(3, RawFd::MAX, keep)
+}
+
+/// The numbers of many descriptors, in ranges without gaps.
+pub(crate) struct Numbers(Vec<(RawFd, RawFd)>);
+
+impl Numbers {
+    pub(crate) fn of<'a>(fds: impl Iterator<Item = BorrowedFd<'a>>) -> Self {
+        let mut numbers: Vec<RawFd> = fds.map(|fd| fd.as_raw_fd()).collect();
+        numbers.sort_unstable();
+        let mut ranges: Vec<(RawFd, RawFd)> = Vec::new();
+        for number in numbers {
+            match ranges.last_mut() {
+                Some((_, last)) if number <= last.saturating_add(1) => *last = number,
+                _ => ranges.push((number, number)),
+            }
+        }
+        Self(ranges)
+    }
+
+    /// Closes them, those excepted that are in `keep`. Whoever owns the others must never use or drop
+    /// them afterwards.
+    pub(crate) fn close_all_but(&self, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.0.iter().try_for_each(|(first, last)| close_within(*first, *last, keep))
+    }
+}
+
+fn close_within(mut first: RawFd, last: RawFd, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let next = |first: RawFd| {
+        keep.iter().map(AsRawFd::as_raw_fd).filter(|fd| (first..=last).contains(fd)).min()
+    };
     while let Some(fd) = next(first) {
         if fd > first {
             close_range(first, fd - 1)?;
         }
         first = fd + 1;
     }
-    close_range(first, RawFd::MAX)
+    if first <= last { close_range(first, last) } else { Ok(()) }
 }
 
 fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     // The bounds are not negative: the caller starts at 3.
     let (from, to) = (first as libc::c_uint, last as libc::c_uint);
     // SAFETY: the caller was told to close everything it does not know; whoever owns one of these
-    // descriptors asked for that by `close_open_files`. The library's own are kept.
+    // descriptors asked for that by `close_open_files`, or goes without them (`Numbers`). The
+    // library's own are kept.
     let result = check(unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) as libc::c_int });
     match result {
         // Linux before 5.9, or a seccomp filter from that time.
@@ -317,13 +347,6 @@ pub(crate) fn is_pipe_of(stream: Stream, pipe: BorrowedFd<'_>) -> bool {
 /// Writes one byte to a pipe.
 pub(crate) fn write_byte(fd: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
     retry(|| Ok(rustix::io::write(fd, &[byte])?)).map(drop)
-}
-
-/// Reads one byte from a pipe; `None` at its end.
-pub(crate) fn read_byte(fd: BorrowedFd<'_>) -> io::Result<Option<u8>> {
-    let mut byte = [0];
-    let count = retry(|| Ok(rustix::io::read(fd, &mut byte)?))?;
-    Ok((count == 1).then_some(byte[0]))
 }
 
 /// Lets the other side of a socket see the end, shutdown(2).

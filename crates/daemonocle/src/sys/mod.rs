@@ -5,6 +5,7 @@
 //! retry it when a signal interrupted it.
 
 pub(crate) mod answer;
+pub(crate) mod epoll;
 pub(crate) mod fd;
 pub(crate) mod fs;
 pub(crate) mod hooks;

@@ -317,6 +317,54 @@ pub(crate) fn flush_streams() {
     let _ = unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
+/// More open files than the caller's limit allows (`RLIMIT_NOFILE`, getrlimit(2)), as many as it may
+/// have at all, for as long as this lives.
+pub(crate) struct MoreFiles(rx::Rlimit);
+
+impl MoreFiles {
+    /// The error is the number of files that are allowed, if `more` of them are not.
+    pub(crate) fn allow(more: u64) -> Result<Self, u64> {
+        let limit = rx::getrlimit(rx::Resource::Nofile);
+        // Without /proc it is anybody's guess, and shows when there are too many.
+        let open = proc::numbers("/proc/self/fd").map_or(0, |open| open.len() as u64);
+        let needed = more.saturating_add(open);
+        if let Some(most) = limit.maximum.filter(|most| *most < needed) {
+            return Err(most);
+        }
+        if limit.current.is_some_and(|current| current < needed) {
+            // It cannot fail: anybody may have as much as the hard limit says.
+            let _ =
+                rx::setrlimit(rx::Resource::Nofile, rx::Rlimit { current: limit.maximum, ..limit });
+        }
+        Ok(Self(limit))
+    }
+}
+
+impl MoreFiles {
+    /// Sets the limit back, in a forked child. What is open above it stays so.
+    pub(crate) fn give_back(&self) {
+        let _ = rx::setrlimit(rx::Resource::Nofile, self.0);
+    }
+}
+
+impl Drop for MoreFiles {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+/// A child that has ended, without burying it (`WNOWAIT`, waitid(2)).
+pub(crate) fn ended_child() -> Option<Pid> {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is a valid place for the answer for the whole call.
+    retry(|| check(unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) })).ok()?;
+    // SAFETY: all bytes zero are a valid value, and the kernel has written no other ones.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: after waitid(2) this is the member that counts; it stays zero if nobody has ended.
+    Pid::new(unsafe { info.si_pid() })
+}
+
 /// Whether a child has ended, without burying it (`WNOWAIT`, waitid(2)).
 pub(crate) fn has_ended(child: Pid) -> bool {
     let options = rx::WaitIdOptions::EXITED | rx::WaitIdOptions::NOHANG | rx::WaitIdOptions::NOWAIT;

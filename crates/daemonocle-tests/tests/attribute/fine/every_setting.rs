@@ -12,6 +12,7 @@ const LOG: &str = "/var/log/example.log";
 #[daemonocle::main(
     crate = ::daemonocle,
     name = format!("example-{}", 3),
+    multi = 4,
     about = "Does something.",
     pid_file = std::env::temp_dir().join("example.pid"),
     layout = Layout::prefix("/opt"),

@@ -11,28 +11,32 @@ use crate::sys::proc::{self, Stat};
 use crate::sys::process::Pid;
 use crate::sys::{schedule, user};
 
-use super::group::{self, Usage};
-use super::{Details, Field, Value, is_there, living, word};
+use super::group::{self, Groups};
+use super::{Details, Field, Sight, Value, is_there, living, word};
 
 /// `None`: the daemon has ended meanwhile.
-pub(super) fn read(name: &str, running: &Running, fields: &[Field]) -> io::Result<Option<Details>> {
+pub(super) fn read(
+    name: &str,
+    running: &Running,
+    Sight { stat: first, usage }: &Sight,
+    fields: &[Field],
+    groups: &Groups<'_>,
+) -> io::Result<Option<Details>> {
     let is_wanted = |field| fields.contains(&field);
-    let Some(first) = living(running)? else {
-        return Ok(None);
-    };
-    let (mut stat, mut usage) = (first, None);
-    if is_wanted(Field::CpuPercent) {
-        usage = Usage::watch(running, &first)?;
-        match (&usage, living(running)?) {
-            (Some(_), Some(now)) => stat = now,
+    let mut stat = *first;
+    if usage.is_some() {
+        match living(running)? {
+            Some(now) => stat = now,
             // It has ended meanwhile.
-            _ => return Ok(None),
+            None => return Ok(None),
         }
     }
     let of_group = [Field::CpuPercent, Field::GroupNumProcs, Field::MemoryPercent];
-    let members =
-        if of_group.into_iter().any(is_wanted) { group::members(&stat)? } else { Vec::new() };
-    let cpu_percent = usage.map(|usage| usage.percent(&members));
+    let members = match of_group.into_iter().any(is_wanted) {
+        true => group::members(&stat, groups)?,
+        false => Vec::new(),
+    };
+    let cpu_percent = usage.as_ref().map(|usage| usage.percent(&members));
     let subject = Subject { name, stat, entry: Entry::of(stat.pid)?, cpu_percent, members };
     let wanted: BTreeSet<Field> = fields.iter().copied().collect();
     let answers = wanted.into_iter().map(|field| Ok((field, known(subject.value(field))?)));

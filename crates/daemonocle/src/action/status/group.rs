@@ -4,22 +4,22 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use crate::pid_file::Running;
-use crate::sys::fd::wait_readable;
 use crate::sys::proc::{self, Stat};
 use crate::sys::process::Pid;
 
 /// How long the use of the processor is watched.
 const WINDOW: Duration = Duration::from_millis(100);
 
+/// Where the processes of a group are to be learnt: of each by itself, or of all that are wanted at once.
+pub(super) type Groups<'a> = dyn Fn(i32) -> io::Result<Vec<Pid>> + 'a;
+
 /// The processes of the daemon's group without its ancestors, who in the foreground may belong to
 /// it: the command that started it, a script, a pipeline. The dead have no memory, but may have used
 /// a processor just before.
-pub(super) fn members(daemon: &Stat) -> io::Result<Vec<Pid>> {
-    let mut members = proc::group(daemon.group)?;
+pub(super) fn members(daemon: &Stat, groups: &Groups<'_>) -> io::Result<Vec<Pid>> {
+    let mut members = groups(daemon.group)?;
     let ancestors = proc::ancestors(daemon).unwrap_or_default();
     members.retain(|pid| !ancestors.contains(pid));
     if !members.contains(&daemon.pid) {
@@ -41,21 +41,21 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// `None`: the daemon has ended meanwhile.
-    pub(super) fn watch(running: &Running, daemon: &Stat) -> io::Result<Option<Self>> {
-        let members = members(daemon)?;
+    /// Begins to watch.
+    pub(super) fn begin(members: &[Pid]) -> Self {
+        // Before the first reading, as the other one: that may take a while in a large group.
         let began = Instant::now();
-        let before = cpu_times(&members).collect();
-        // Not a sleep: a daemon that ends meanwhile is noticed.
-        let handle = running.daemon().as_ref().ok().map(AsFd::as_fd);
-        let has_ended = wait_readable([handle], began.checked_add(WINDOW))? == [true];
-        Ok((!has_ended).then_some(Self { before, began }))
+        Self { before: cpu_times(members).collect(), began }
+    }
+
+    /// When it has been watched long enough.
+    pub(super) fn end(&self) -> Option<Instant> {
+        self.began.checked_add(WINDOW)
     }
 
     /// What these have used since, in percent of one processor. Who was not there at first has used
     /// all of his in between.
     pub(super) fn percent(&self, members: &[Pid]) -> f64 {
-        // Taken before the first reading, as the other one: that may take a while in a large group.
         let elapsed = self.began.elapsed();
         let earlier = |pid| self.before.get(&pid).copied().unwrap_or_default();
         let used = cpu_times(members).map(|(pid, time)| time.saturating_sub(earlier(pid)));

@@ -20,12 +20,14 @@ mod field;
 mod group;
 #[cfg(feature = "serde")]
 mod serialize;
+mod together;
 mod value;
 
 pub use field::{Field, UnknownField};
+pub(crate) use together::{details_together, status_together};
 pub use value::{Details, DetailsIter, Value};
 
-use group::Usage;
+use group::{Groups, Usage};
 
 /// A running daemon.
 ///
@@ -65,7 +67,12 @@ pub(crate) fn details(
     fields: &[Field],
     events: Events<'_>,
 ) -> Result<Option<Details>, Error> {
-    of_running(settings, events, |running| details::read(&settings.name, running, fields))
+    of_running(settings, events, |running| {
+        let sight = Sight::take(running, fields.contains(&Field::CpuPercent))?;
+        sight.map_or(Ok(None), |sight| {
+            details::read(&settings.name, running, &sight, fields, &proc::group)
+        })
+    })
 }
 
 /// The PID alone. `None`: it is not running.
@@ -82,23 +89,32 @@ fn of_running<T>(
     let location = settings.locate()?;
     let mut before = None;
     loop {
-        let running = match pid_file::look(&location)? {
-            Presence::Running(running) => running,
-            Presence::Starting => return Ok(None),
-            Presence::Absent { broken } => {
-                if broken {
-                    let path = location.path.display();
-                    let text = format!("Empty or broken PID file {path}; left as it is");
-                    events(Event::Warning(text));
-                }
-                return Ok(None);
-            }
+        let Some(running) = look(&location, events)? else {
+            return Ok(None);
         };
         let pid = running.pid();
         let answer = ask(&running).map_err(|error| cannot(&location, pid, error))?;
         // One that has ended meanwhile may have a successor: it reloads.
         if answer.is_some() || before.replace(pid) == Some(pid) {
             return Ok(answer);
+        }
+    }
+}
+
+/// The daemon, if one is running.
+type Seen = Option<Running>;
+
+fn look(location: &Location, events: Events<'_>) -> Result<Seen, Error> {
+    match pid_file::look(location)? {
+        Presence::Running(running) => Ok(Some(running)),
+        Presence::Starting => Ok(None),
+        Presence::Absent { broken } => {
+            if broken {
+                let path = location.path.display();
+                let text = format!("Empty or broken PID file {path}; left as it is");
+                events(Event::Warning(text));
+            }
+            Ok(None)
         }
     }
 }
@@ -110,23 +126,58 @@ fn cannot(location: &Location, pid: Pid, error: io::Error) -> Error {
 
 /// `None`: it has ended meanwhile.
 fn measure(running: &Running) -> io::Result<Option<Status>> {
-    let Some(first) = living(running)? else {
-        return Ok(None);
-    };
-    let Some(usage) = Usage::watch(running, &first)? else {
-        return Ok(None);
-    };
-    let Some(stat) = living(running)? else {
-        return Ok(None);
-    };
-    let members = group::members(&stat)?;
-    Ok(Some(Status {
-        pid: running.pid(),
-        state: word(stat.state),
-        uptime: proc::age(stat.start),
-        cpu_percent: usage.percent(&members),
-        memory_percent: group::memory_percent(&members)?,
-    }))
+    let sight = Sight::take(running, true)?;
+    sight.map_or(Ok(None), |sight| sight.status(running, &proc::group))
+}
+
+/// What there was to be seen of a daemon first.
+struct Sight {
+    stat: Stat,
+    /// If the use of the processor is wanted.
+    usage: Option<Usage>,
+}
+
+impl Sight {
+    /// The first look at it, and all that there is to wait for. `None`: it has ended meanwhile.
+    fn take(running: &Running, is_watched: bool) -> io::Result<Option<Self>> {
+        let Some(sight) = Self::begin(running, is_watched, &proc::group)? else {
+            return Ok(None);
+        };
+        let Some(usage) = &sight.usage else {
+            return Ok(Some(sight));
+        };
+        // Not a sleep: a daemon that ends meanwhile is noticed.
+        let handle = running.daemon().as_ref().ok().map(AsFd::as_fd);
+        let has_ended = wait_readable([handle], usage.end())? == [true];
+        Ok((!has_ended).then_some(sight))
+    }
+
+    /// The first look at it. `None`: it has ended.
+    fn begin(running: &Running, is_watched: bool, groups: &Groups<'_>) -> io::Result<Option<Self>> {
+        let Some(stat) = living(running)? else {
+            return Ok(None);
+        };
+        let usage = match is_watched {
+            true => Some(Usage::begin(&group::members(&stat, groups)?)),
+            false => None,
+        };
+        Ok(Some(Self { stat, usage }))
+    }
+
+    /// `None`: it has ended meanwhile.
+    fn status(&self, running: &Running, groups: &Groups<'_>) -> io::Result<Option<Status>> {
+        let Some(stat) = living(running)? else {
+            return Ok(None);
+        };
+        let members = group::members(&stat, groups)?;
+        Ok(Some(Status {
+            pid: running.pid(),
+            state: word(stat.state),
+            uptime: proc::age(stat.start),
+            cpu_percent: self.usage.as_ref().map_or(0.0, |usage| usage.percent(&members)),
+            memory_percent: group::memory_percent(&members)?,
+        }))
+    }
 }
 
 /// `None`: it has ended. That it is there and /proc hides it is an error.

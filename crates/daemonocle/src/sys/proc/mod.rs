@@ -4,6 +4,7 @@ pub(crate) mod entry;
 pub(crate) mod files;
 pub(crate) mod locks;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
@@ -134,6 +135,18 @@ pub(crate) fn group(group: i32) -> io::Result<Vec<Pid>> {
     let mut members: Vec<Pid> = numbers("/proc")?.into_iter().filter_map(Pid::new).collect();
     members.retain(|pid| group_of(*pid).is_ok_and(|it| it == group));
     Ok(members)
+}
+
+/// Every process that this PID namespace shows, the dead ones included, by its group.
+pub(crate) fn groups() -> io::Result<HashMap<i32, Vec<Pid>>> {
+    require_own()?;
+    let mut groups: HashMap<i32, Vec<Pid>> = HashMap::new();
+    for pid in numbers("/proc")?.into_iter().filter_map(Pid::new) {
+        if let Ok(group) = group_of(pid) {
+            groups.entry(group).or_default().push(pid);
+        }
+    }
+    Ok(groups)
 }
 
 /// Whether a process descends from `ancestor`, as far as the parents can be followed.

@@ -1,0 +1,129 @@
+//! `status` of many: the use of the processor is watched at the same time for all of them.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::io;
+
+use crate::config::{Location, Settings};
+use crate::error::Error;
+use crate::pid_file::Running;
+use crate::sys::fd::wait_readable;
+use crate::sys::proc;
+use crate::sys::process::Pid;
+
+use super::super::together::{EventsOfMany, allow_files};
+use super::super::{Event, Events};
+use super::group::Groups;
+use super::{Details, Field, Seen, Sight, Status, cannot, details, is_there, look};
+
+/// The state of each of these, `None` where one is not running.
+pub(crate) fn status_together(
+    all: &[Settings],
+    events: EventsOfMany<'_>,
+) -> Result<Vec<Result<Option<Status>, Error>>, Error> {
+    ask(
+        all,
+        events,
+        &Question {
+            is_watched: true,
+            first: &|_, running, sight, groups| sight.status(running, groups),
+            again: &super::status,
+        },
+    )
+}
+
+/// What is asked for of each of these, `None` where one is not running.
+pub(crate) fn details_together(
+    all: &[Settings],
+    fields: &[Field],
+    events: EventsOfMany<'_>,
+) -> Result<Vec<Result<Option<Details>, Error>>, Error> {
+    ask(
+        all,
+        events,
+        &Question {
+            is_watched: fields.contains(&Field::CpuPercent),
+            first: &|settings, running, sight, groups| {
+                details::read(&settings.name, running, sight, fields, groups)
+            },
+            again: &|settings, events| super::details(settings, fields, events),
+        },
+    )
+}
+
+/// What is asked of many.
+struct Question<'a, T> {
+    is_watched: bool,
+    first: &'a First<'a, T>,
+    /// Asks one of them that has ended meanwhile, and may have a successor: it reloads.
+    again: &'a Again<'a, T>,
+}
+
+type First<'a, T> = dyn Fn(&Settings, &Running, &Sight, &Groups<'_>) -> io::Result<Option<T>> + 'a;
+type Again<'a, T> = dyn Fn(&Settings, Events<'_>) -> Result<Option<T>, Error> + 'a;
+
+fn ask<T>(
+    all: &[Settings],
+    events: EventsOfMany<'_>,
+    question: &Question<'_, T>,
+) -> Result<Vec<Result<Option<T>, Error>>, Error> {
+    /// How many files are open for each: two pidfds, and the PID file.
+    const FILES: u64 = 3;
+    let _more_files = allow_files("examine", FILES, all.len())?;
+    let looks = all.iter().enumerate().map(|(place, settings)| {
+        let location = settings.locate()?;
+        let seen = look(&location, &mut |event| events(place, event))?;
+        Ok((location, seen))
+    });
+    let looks: Vec<Result<(Location, Seen), Error>> = looks.collect();
+    let groups = Snapshot::take();
+    let sights = looks.into_iter().map(|look| {
+        let (location, seen) = look?;
+        let Some(running) = seen else {
+            return Ok(None);
+        };
+        let sight = Sight::begin(&running, question.is_watched, &|group| groups.of(group));
+        let sight = sight.map_err(|error| cannot(&location, running.pid(), error))?;
+        Ok(Some((location, running, sight)))
+    });
+    let sights: Vec<Result<_, Error>> = sights.collect();
+    let ends = sights.iter().flatten().flatten().filter_map(|(_, _, sight)| sight.as_ref());
+    if let Some(end) = ends.filter_map(|sight| sight.usage.as_ref()?.end()).max() {
+        // Who has ended meanwhile is found out afterwards.
+        wait_readable([], Some(end)).map_err(|error| Error::system("cannot wait", error))?;
+    }
+    let groups = Snapshot::take();
+    let answers = sights.into_iter().zip(all).enumerate().map(|(place, (sight, settings))| {
+        let Some((location, running, sight)) = sight? else {
+            return Ok(None);
+        };
+        let answer = match sight {
+            Some(sight) if is_there(&running).unwrap_or(true) => {
+                (question.first)(settings, &running, &sight, &|group| groups.of(group))
+            }
+            _ => Ok(None),
+        };
+        match answer.map_err(|error| cannot(&location, running.pid(), error))? {
+            None => (question.again)(settings, &mut |event: Event<'_>| events(place, event)),
+            answer => Ok(answer),
+        }
+    });
+    Ok(answers.collect())
+}
+
+/// The process groups of the machine at one moment.
+struct Snapshot(io::Result<HashMap<i32, Vec<Pid>>>);
+
+impl Snapshot {
+    fn take() -> Self {
+        Self(proc::groups())
+    }
+
+    fn of(&self, group: i32) -> io::Result<Vec<Pid>> {
+        match &self.0 {
+            Ok(groups) => Ok(groups.get(&group).cloned().unwrap_or_default()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        }
+    }
+}
