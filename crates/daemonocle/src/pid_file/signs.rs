@@ -10,37 +10,57 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::config::Location;
-use crate::sys::fs::{Dir, Missing};
+use crate::sys::fs::{Dir, Inode, Missing};
 use crate::sys::lock::{self, Byte};
 
 use super::place;
 
-/// The signs of one daemon. They are of these descriptions, and go with the last descriptor of each.
-pub(super) struct Signs(Vec<OwnedFd>);
+/// The signs of one daemon, which go with it: even when it has removed its PID file, others have to wait
+/// for its end.
+pub(super) struct Signs(Vec<Post>);
+
+/// What signs are on: a description of a directory. Those whom one process starts at a time share it, or
+/// each would have to close those of all others. So the sign of one that has ended may stay while others
+/// live, and makes who starts it anew read the list.
+type Post = Arc<OwnedFd>;
+
+static POSTS: Mutex<Vec<(Inode, Weak<OwnedFd>)>> = Mutex::new(Vec::new());
+
+/// `None`: this process may not read the directory.
+fn post(dir: &Dir) -> io::Result<Option<Post>> {
+    let mut posts = POSTS.lock().unwrap_or_else(PoisonError::into_inner);
+    posts.retain(|(_, post)| post.strong_count() > 0);
+    let known = posts.iter().find(|(inode, _)| *inode == dir.inode());
+    if let Some(post) = known.and_then(|(_, post)| post.upgrade()) {
+        return Ok(Some(post));
+    }
+    let post = dir.open_readable()?.map(Arc::new);
+    posts.extend(post.iter().map(|post| (dir.inode(), Arc::downgrade(post))));
+    Ok(post)
+}
 
 impl Signs {
     /// Puts them up: where this process may not read the directory, none, which others then know.
-    pub(super) fn put_up(
-        location: &Location,
-        dir: &Dir,
-        [entry, path]: [Byte; 2],
-    ) -> io::Result<Self> {
-        let mut signs = Vec::new();
+    pub(super) fn put_up(location: &Location, dir: &Dir, places: [Byte; 2]) -> io::Result<Self> {
+        let mut posts: Vec<Post> = Vec::new();
         let root = root(location)?;
-        for (dir, byte) in [(Some(dir), entry), (root.as_ref(), path)] {
-            if let Some(dir) = dir.map(Dir::open_readable).transpose()?.flatten() {
-                lock::share(&dir, byte)?;
-                signs.push(dir);
+        for (dir, byte) in [Some(dir), root.as_ref()].into_iter().zip(places) {
+            if let Some(post) = dir.map(post).transpose()?.flatten() {
+                lock::share(&*post, byte)?;
+                if !posts.iter().any(|other| Arc::ptr_eq(other, &post)) {
+                    posts.push(post);
+                }
             }
         }
-        Ok(Self(signs))
+        Ok(Self(posts))
     }
 
     /// Those that somebody else has put up and handed over.
-    pub(super) fn inherited(signs: Vec<OwnedFd>) -> Self {
-        Self(signs)
+    pub(super) fn inherited(posts: impl Iterator<Item = OwnedFd>) -> Self {
+        Self(posts.map(Arc::new).collect())
     }
 
     /// None: for who has no daemon to tell of.
@@ -49,7 +69,7 @@ impl Signs {
     }
 
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.iter().map(AsFd::as_fd)
+        self.0.iter().map(|post| post.as_fd())
     }
 }
 

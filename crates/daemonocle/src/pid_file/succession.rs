@@ -93,7 +93,6 @@ impl PidFile {
         let mut next = || descriptors.next().ok_or(io::ErrorKind::InvalidInput.into());
         let (file, dir) = (next().map_err(cannot)?, next().map_err(cannot)?);
         let (file, dir) = (File::from(file), Dir::inherited(dir).map_err(cannot)?);
-        let signs = Signs::inherited(descriptors.collect());
         let inode = Meta::of(&file).map_err(cannot)?.inode;
         let wrong = |why: &str| {
             let path = &location.path;
@@ -114,6 +113,7 @@ impl PidFile {
         }
         let (predecessor, is_ours) = (Some(predecessor), Mutex::new(false));
         let places = place::both(dir.inode(), location);
+        let signs = Signs::inherited(descriptors);
         let file = Self::new(location, file, dir, inode, places);
         Ok(Self { predecessor, is_ours, signs, ..file })
     }

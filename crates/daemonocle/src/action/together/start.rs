@@ -26,8 +26,8 @@ use super::super::watch::{Failure, Step, Watch};
 use super::super::{Event, Outcome, Start, Verb};
 use super::{EventsOfMany, Outcomes, allow_files, check_together};
 
-/// How many files are open for each: four for the PID file, two for the channel, two for standard error.
-const FILES: u64 = 8;
+/// How many files are open for each: two for the PID file, two for the channel, two for standard error.
+const FILES: u64 = 6;
 
 /// Whether all of these could be started.
 pub(crate) fn check_start(
