@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -358,6 +358,14 @@ pub(super) struct Lines {
     pub(super) starter: Starter,
     pub(super) newborn: Newborn,
     pub(super) errors: Option<ErrorPipe>,
+}
+
+impl Lines {
+    /// Of both ends.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let errors = self.errors.iter().flat_map(|pipe| [pipe.read.as_fd(), pipe.write.as_fd()]);
+        errors.chain([self.starter.as_fd(), self.newborn.as_fd()])
+    }
 }
 
 pub(super) fn open_null() -> Result<OwnedFd, Error> {

@@ -17,7 +17,7 @@ use crate::sys::epoll::Many;
 use crate::sys::fd::{Numbers, ensure_standard_streams};
 use crate::sys::process::{self, Fork, MoreFiles, Pid, PidFd, SingleThreaded};
 
-use super::super::guardian::{self, Order, Seed};
+use super::super::guardian::{self, Order};
 use super::super::start::{
     Launch, Lines, Prepared, Subject, bury, cannot, check, dismiss, is_detaching, make_leash,
     open_null,
@@ -205,6 +205,11 @@ impl Crew {
         process::flush_streams();
         let guardian = match process::fork(proof).map_err(|error| cannot("fork", error))? {
             Fork::Child => {
+                // Those that are closed now among them, or each number would be a gap.
+                let claims = launches.iter().filter_map(|(_, launch)| launch.pid_file.as_ref());
+                let claims = claims.flat_map(|pid_file| pid_file.descriptors());
+                let all = lines.iter().flat_map(Lines::descriptors).chain(claims);
+                let all = Numbers::of(all.chain([leash.as_fd(), hold.as_fd()]));
                 drop((hold, many));
                 more_files.give_back();
                 let seeds = launches.iter_mut().zip(lines).map(|((_, launch), lines)| {
@@ -213,8 +218,6 @@ impl Crew {
                     launch.seed(newborn, errors)
                 });
                 let seeds: Vec<_> = seeds.collect();
-                let all = seeds.iter().flat_map(Seed::descriptors).chain([leash.as_fd()]);
-                let all = Numbers::of(all);
                 guardian::run(seeds, subject, null, leash, Some(&all), proof)
             }
             Fork::Parent(pid) => pid,
