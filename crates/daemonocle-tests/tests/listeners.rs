@@ -420,7 +420,7 @@ fn a_port_below_1024_goes_along() {
 fn the_old_one_stops_accepting() {
     let sandbox = Sandbox::new();
     let fifo = sandbox.make_fifo("fifo");
-    let fixture = serving(&sandbox, "http 127.0.0.1:0\n").set("fifo", &fifo);
+    let fixture = serving(&sandbox, "http 127.0.0.1:0\n").set("fifo", &fifo).set("stop", "0.2");
     let old = fixture.started();
     let http = address(&sandbox, old, "http");
     fixture.run(&["reload"]).finish().expect(0, RELOADED, "");

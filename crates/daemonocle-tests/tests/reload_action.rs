@@ -48,7 +48,7 @@ fn it_returns_when_the_new_one_is_the_daemon() {
         reload(&fixture).expect(0, RELOADED, "");
         let new = fixture.pid().unwrap();
         assert_ne!(new, old);
-        assert!(is_alive(new));
+        assert!(is_alive(new) && !is_alive(old));
         let warning = format!("WARNING: example already running with PID {new}\n");
         fixture.start().expect(0, "", &warning);
         old = new;

@@ -269,7 +269,14 @@ fn socket_activation() {
         assert_eq!(states(&machine), ["active", "running", "success"]);
 
         machine.systemctl(&["stop", "example.socket", "example"]).expect(0, "", "");
-        assert_eq!(states(&machine), ["inactive", "dead", "success"]);
+        assert_eq!(
+            states(&machine),
+            ["inactive", "dead", "success"],
+            "{service}: {} {}; {}",
+            machine.property("example", "ExecMainCode"),
+            machine.property("example", "ExecMainStatus"),
+            fixture.hook_log()
+        );
         assert!(!fixture.pid_file().exists());
     }
 }

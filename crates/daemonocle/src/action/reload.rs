@@ -62,6 +62,8 @@ pub(crate) fn reload(settings: &Settings, events: Events<'_>) -> Result<Outcome,
         let handle = running.handle.map_err(|error| cannot_ask(name, pid, error))?;
         let request = Request { location: &location, name, pid, handle, deadline };
         if let Some(pid) = request.make()? {
+            // Only then is the new one the child of PID 1, which a service manager makes sure of.
+            request.wait_for_end(settings.stop_timeout)?;
             events(Event::Done);
             return Ok(Outcome::Reloaded { pid });
         }
@@ -149,6 +151,12 @@ impl Request<'_> {
                 _ => Ok(None),
             },
         }
+    }
+
+    /// Waits for the end of the old process, which may have a lot to finish, for so long.
+    fn wait_for_end(&self, time: Duration) -> Result<(), Error> {
+        let ended = wait_readable([Some(self.handle.as_fd())], deadline_in(time));
+        ended.map(drop).map_err(|error| Error::system("cannot wait for the old process", error))
     }
 
     fn has_successor(&self) -> Result<bool, Error> {

@@ -116,7 +116,8 @@ impl Daemon {
     }
 
     /// Asks the daemon to reload (HUP, with a mark, by pidfd_send_signal(2)), and waits for its answer: a new
-    /// process has taken over, [`Outcome::Reloaded`]. It must have been started from a definition with
+    /// process has taken over, [`Outcome::Reloaded`]. And for the end of the old one, but no longer than
+    /// the definition's [`stop_timeout`](Self::stop_timeout). It must have been started from a definition with
     /// [`reload_on_hup`](Self::reload_on_hup). One that is not running is no error,
     /// [`Outcome::NotRunning`]; a start in progress is waited for.
     ///
