@@ -191,3 +191,29 @@ fn the_size_of_files() {
     assert!(!path.exists());
     sandbox.expect_nobody();
 }
+
+/// What cannot be looked at for want of descriptors is not "not running".
+#[test]
+fn a_daemon_without_its_pid_file_and_few_descriptors() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    std::fs::remove_file(fixture.pid_file()).unwrap();
+    let mut found = 0;
+    for limit in 4..12 {
+        for action in ["status", "stop", "start"] {
+            let run = fixture.run(&[action]);
+            let output = run.through(&format!("ulimit -n {limit}; exec \"$@\"")).finish();
+            assert!(!output.stdout.contains("not running"), "{limit}: {output:?}");
+            assert!(!output.stderr.contains("not running"), "{limit}: {output:?}");
+            if action == "stop" && output.code() == Some(0) {
+                assert!(!daemonocle_tests::is_alive(pid), "{limit}: {output:?}");
+                found += 1;
+            }
+            if found > 0 {
+                return;
+            }
+        }
+    }
+    panic!("no limit was enough");
+}

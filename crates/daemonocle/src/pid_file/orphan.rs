@@ -17,7 +17,7 @@ use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, OpenFile, open_files};
 use crate::sys::proc::locks::{HeldLock, Search, listed_locks, locks_by_process};
 use crate::sys::process::{Pid, PidFd};
-use crate::sys::user;
+use crate::sys::{is_shortage, user};
 
 use super::{LIFE, Running, place, program, signs};
 
@@ -50,7 +50,10 @@ fn find_by_list(location: &Location, place: Option<Byte>) -> io::Result<Option<R
     let mut wanted = |pid| match known.binary_search_by_key(&pid, |(pid, _)| *pid) {
         Ok(place) => known[place].1,
         Err(place) => {
-            known.insert(place, (pid, users_of(location, pid).is_some()));
+            // One who cannot be asked for want of a descriptor is asked once more below, and then that
+            // is the answer.
+            let is_wanted = users_of(location, pid).map_or(true, |users| users.is_some());
+            known.insert(place, (pid, is_wanted));
             known[place].1
         }
     };
@@ -84,8 +87,12 @@ fn too_many() -> io::Error {
 
 /// The users of a process that may be the daemon. All of them count: a set-user-ID program inherits
 /// the locks of whoever runs it.
-fn users_of(location: &Location, pid: Pid) -> Option<Vec<u32>> {
-    proc::users(pid).ok().filter(|users| location.trusted.is_one_of_us(users))
+fn users_of(location: &Location, pid: Pid) -> io::Result<Option<Vec<u32>>> {
+    match proc::users(pid) {
+        Ok(users) => Ok(Some(users).filter(|users| location.trusted.is_one_of_us(users))),
+        Err(error) if is_shortage(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The first of the holders that is the daemon of `location`.
@@ -101,14 +108,16 @@ fn first(
         }
         // An error: it has ended, or there are no pidfds here, without which it could not be
         // signalled. Whatever is asked from here on is asked of the process that the pidfd means.
-        let Ok(handle) = PidFd::open(lock.pid) else {
-            continue;
+        let handle = match PidFd::open(lock.pid) {
+            Ok(handle) => handle,
+            Err(error) if is_shortage(&error) => return Err(error),
+            Err(_) => continue,
         };
-        let Some(users) = users_of(location, lock.pid) else {
+        let Some(users) = users_of(location, lock.pid)? else {
             continue;
         };
         let is_ours = users.iter().all(|user| *user == user::effective());
-        if let Some(running) = examine(location, place, lock, handle, is_ours)
+        if let Some(running) = examine(location, place, lock, handle, is_ours)?
             && (!running.is_ending || !running.is_gone_in_time()?)
         {
             return Ok(Some(Running { is_ending: false, ..running }));
@@ -127,37 +136,43 @@ fn examine(
     lock: HeldLock,
     handle: PidFd,
     is_ours: bool,
-) -> Option<Running> {
+) -> io::Result<Option<Running>> {
     let HeldLock { pid, inode, byte } = lock;
     let running = Running::new(pid, Ok(handle), inode);
     let files = open_files(pid, None);
     if running.is_dying() {
         // Nobody but root may look at it any more, and there may be nothing left to be seen.
-        return Some(Running { is_ending: true, ..running });
+        return Ok(Some(Running { is_ending: true, ..running }));
     }
     match files {
         Ok(files) => {
-            let place = place
-                .filter(|place| *place == byte)
-                .or_else(|| lost_place(location, pid, &files))?;
+            let place =
+                place.filter(|place| *place == byte).or_else(|| lost_place(location, pid, &files));
+            let Some(place) = place else {
+                return Ok(None);
+            };
             let file = files.iter().find(|file| {
                 file.inode.number == inode.number
                     && file.is_regular
                     && location.trusted.includes(file.uid)
                     && file.mode & OTHERS_WRITE == 0
                     && [LIFE, place].iter().all(|byte| file.is_locked(LockKind::Record, *byte))
-            })?;
+            });
+            let Some(file) = file else {
+                return Ok(None);
+            };
             // A daemon at its end empties the file before it removes it.
             let is_ending = file.is_empty;
             let look = || Ok(open_files(pid, Some(file.inode))?.into_iter().next());
             let program = program::find_by(pid, look).ok().flatten();
-            Some(Running { inode: file.inode, is_ending, ..running }.keeping(program))
+            Ok(Some(Running { inode: file.inode, is_ending, ..running }.keeping(program)))
         }
+        Err(error) if is_shortage(&error) => Err(error),
         Err(error) => {
             // Who may not be examined is known by this lock alone, and signalled only if nobody but
             // ourselves can have made it: a process of ours with a capability that we have not.
             let handle = if is_ours { running.handle } else { Err(error) };
-            (place == Some(byte)).then(|| Running::new(pid, handle, inode))
+            Ok((place == Some(byte)).then(|| Running::new(pid, handle, inode)))
         }
     }
 }
