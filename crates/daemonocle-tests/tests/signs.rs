@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use daemonocle_tests::{
@@ -116,6 +117,12 @@ fn in_a_directory_that_the_daemon_may_not_read() {
     if skip_unless_root("in_a_directory_that_the_daemon_may_not_read") {
         return;
     }
+    for mode in [0o300, 0o755] {
+        unreadable(mode);
+    }
+}
+
+fn unreadable(mode: u32) {
     let sandbox = Sandbox::new();
     let (a, b) = (sandbox.make_dir("a", 0o300), sandbox.path("b"));
     std::os::unix::fs::chown(&a, Some(65533), Some(65533)).unwrap();
@@ -125,8 +132,38 @@ fn in_a_directory_that_the_daemon_may_not_read() {
     let pid = fixture.pid().unwrap();
     fs::remove_file(fixture.pid_file()).unwrap();
     fs::rename(a, &b).unwrap();
+    // Nor does it help that everybody may by now.
+    if mode != 0o300 {
+        fs::set_permissions(&b, fs::Permissions::from_mode(mode)).unwrap();
+    }
     let fixture = fixture.set("pid_file", b.join("example.pid")).set("user", "65533");
     expect_found(&fixture.set("group", "65533"), pid);
+}
+
+/// Nor does the daemon get by them what its user may not read.
+#[test]
+fn a_directory_that_only_root_may_read() {
+    const O_PATH: u32 = 0o10_000_000;
+    if skip_unless_root("a_directory_that_only_root_may_read") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let secret = sandbox.make_dir("secret", 0o700);
+    let fixture = sandbox.fixture("ready").for_everybody().unset("hook_log").set("user", "nobody");
+    let fixture = fixture.set("pid_file", secret.join("example.pid"));
+    let pid = fixture.started();
+    let mut count = 0;
+    for (number, target) in descriptors(pid) {
+        if Path::new(&target) == secret {
+            let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap();
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+            assert_ne!(u32::from_str_radix(flags.trim(), 8).unwrap() & O_PATH, 0, "{info}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 1);
+    fs::remove_file(fixture.pid_file()).unwrap();
+    expect_found(&fixture, pid);
 }
 
 /// A daemon in another root directory has no way out of there.

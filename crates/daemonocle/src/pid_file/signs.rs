@@ -1,9 +1,11 @@
 //! Signs on directories that there may be a daemon, for who does not find it by its PID file.
 //!
 //! The kernel's list of all locks tells for certain, but whoever reads it waits until every processor has
-//! taken note, for milliseconds. So a daemon puts up signs: locks for reading, on the directory of its PID
-//! file and on the root directory, on the bytes of its places there. Where none is, the list need not be
-//! read. Anybody can put one up, who then makes others read the list, and nobody can be kept from it.
+//! taken note, for milliseconds. So a daemon puts up signs: locks for reading on the bytes of its places.
+//! Both are on the root directory, which all who see the same files have in common. The one for the entry
+//! is on the directory of the PID file too, where that is open to everybody, for those who have another root
+//! directory. Where none is, the list need not be read. Anybody can put one up, who then makes others read
+//! the list, and nobody can be kept from it.
 
 #![forbid(unsafe_code)]
 
@@ -43,16 +45,25 @@ fn post(dir: &Dir) -> io::Result<Option<Post>> {
 }
 
 impl Signs {
-    /// Puts them up: where this process may not read the directory, none, which others then know.
-    pub(super) fn put_up(location: &Location, dir: &Dir, places: [Byte; 2]) -> io::Result<Self> {
-        let mut posts: Vec<Post> = Vec::new();
-        let root = root(location)?;
-        for (dir, byte) in [Some(dir), root.as_ref()].into_iter().zip(places) {
-            if let Some(post) = dir.map(post).transpose()?.flatten() {
-                lock::share(&*post, byte)?;
-                if !posts.iter().any(|other| Arc::ptr_eq(other, &post)) {
-                    posts.push(post);
-                }
+    /// Puts them up.
+    pub(super) fn put_up(
+        location: &Location,
+        dir: &Dir,
+        [entry, path]: [Byte; 2],
+    ) -> io::Result<Self> {
+        let mut posts = Vec::new();
+        if let Some(post) = root(location)?.as_ref().map(post).transpose()?.flatten() {
+            lock::share(&*post, entry)?;
+            lock::share(&*post, path)?;
+            posts.push(post);
+        }
+        // Not where the daemon's user might learn by it what he may not read.
+        if dir.is_readable_to_all()?
+            && let Some(post) = post(dir)?
+        {
+            lock::share(&*post, entry)?;
+            if !posts.iter().any(|other| Arc::ptr_eq(other, &post)) {
+                posts.push(post);
             }
         }
         Ok(Self(posts))
@@ -76,19 +87,28 @@ impl Signs {
 /// Whether it is certain that no daemon has a PID file at `location`, or had one that is there no more. In
 /// doubt it is not.
 pub(super) fn are_absent(location: &Location, dir: Option<(&Dir, Byte)>) -> bool {
-    let is_free = |dir: &Dir, byte| -> io::Result<bool> {
-        // A daemon that might not read it has no sign there.
-        Ok(dir.is_readable_to_all()?
-            && match dir.open_readable()? {
-                Some(dir) => !lock::is_locked(&dir, byte)?,
-                None => false,
-            })
+    let is_free = |dir: &Dir, bytes: &[Byte]| -> io::Result<bool> {
+        let Some(dir) = dir.open_readable()?.filter(|_| dir.is_readable_to_all().unwrap_or(false))
+        else {
+            // A daemon might have no sign there.
+            return Ok(false);
+        };
+        for byte in bytes {
+            if lock::is_locked(&dir, *byte)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     };
     let is_root_free = || match root(location)? {
-        Some(root) => is_free(&root, place::of_path(location)),
+        Some(root) => {
+            let entry = dir.map(|(_, byte)| byte);
+            let bytes: Vec<_> = [place::of_path(location)].into_iter().chain(entry).collect();
+            is_free(&root, &bytes)
+        }
         None => Ok(false),
     };
-    dir.is_none_or(|(dir, byte)| is_free(dir, byte).unwrap_or(false))
+    dir.is_none_or(|(dir, byte)| is_free(dir, &[byte]).unwrap_or(false))
         && is_root_free().unwrap_or(false)
 }
 
