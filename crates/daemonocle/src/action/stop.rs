@@ -250,18 +250,29 @@ impl<'a> Ending<'a> {
         Ok(())
     }
 
-    /// What is left to do when it has ended.
+    /// What is left to do when it has ended: it may have reloaded just before it was asked, and the one after
+    /// it too. But not for ever.
     pub(super) fn conclude(&self, location: &Location, events: Events<'_>) -> Result<(), Error> {
-        let mut last = None;
+        /// Even a time-out of zero leaves time for some.
+        const LEAST: Duration = Duration::from_secs(1);
+        let deadline = deadline_in(self.timeout.max(LEAST));
+        let mut last: Option<Self> = None;
         loop {
-            let target = last.as_ref().map_or(&self.target, |last: &Self| &last.target);
-            // It may have reloaded just before it was asked. Else it has removed the file, or could not.
+            let target = last.as_ref().map_or(&self.target, |last| &last.target);
+            // Else it has removed the file, or could not.
             let next = match fs::symlink_metadata(&location.path) {
-                Ok(_) => find(location, target.name, deadline_in(self.timeout)).ok(),
-                Err(_) => None,
+                Ok(_) => find(location, target.name, deadline_in(self.timeout))?,
+                Err(_) => Found::Nobody { broken: false },
             };
             match next {
-                Some(Found::Running(next)) if next.is_successor_of(target) => {
+                Found::Running(next) if next.is_successor_of(target) => {
+                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                        let pid = next.pid;
+                        let message = format!(
+                            "Timed out: there is always another one, now process (PID {pid})"
+                        );
+                        return Err(Error::new(Kind::TimedOut, message));
+                    }
                     let mut ending = Self::begin(next, self.timeout, self.force)?;
                     ending.wait(events)?;
                     last = Some(ending);
