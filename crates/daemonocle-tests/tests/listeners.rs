@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{lchown, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -209,6 +210,62 @@ fn a_file_that_a_killed_daemon_has_left_is_in_nobodys_way() {
     sandbox.write("example.sock", "precious");
     fixture.start().expect_error(1, "Starting example ... FAILED\n", &refused);
     assert_eq!(sandbox.read("example.sock"), "precious");
+}
+
+/// Clients would find nobody there: the new process makes another one.
+#[test]
+fn a_socket_whose_file_is_gone_is_bound_anew() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.path("example.sock");
+    let fixture = serving(&sandbox, &format!("ctl {}\n", path.display()));
+    fixture.started();
+    fs::remove_file(&path).unwrap();
+    let pid = reloaded(&fixture);
+    assert_eq!(ask(path.to_str().unwrap()).unwrap(), pid);
+    fixture.stop().expect(0, STOPPED, "");
+    assert!(!path.exists());
+}
+
+/// The socket of somebody else in its place is nobody's to hand on, nor to remove.
+#[test]
+fn a_socket_that_was_exchanged_is_not_handed_on() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.path("example.sock");
+    let fixture = serving(&sandbox, &format!("ctl {}\n", path.display()));
+    let pid = fixture.started();
+    fs::remove_file(&path).unwrap();
+    let _other = UnixListener::bind(&path).unwrap();
+    let output = fixture.run(&["reload"]).finish();
+    let why = ["as \"ctl\": Address already in use\n"];
+    output.expect_error(1, "Reloading example ... FAILED\n", &why);
+    assert_eq!(fixture.pid(), Some(pid));
+    fixture.stop().expect(0, STOPPED, "");
+    assert!(UnixStream::connect(&path).is_ok());
+}
+
+/// Whoever may exchange a directory on the way leads root's daemon nowhere.
+#[test]
+fn a_directory_that_another_user_exchanges() {
+    if skip_unless_root("a_directory_that_another_user_exchanges") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let (theirs, victim) = (sandbox.make_dir("theirs", 0o755), sandbox.make_dir("victim", 0o755));
+    let (dir, aside) = (sandbox.make_dir("theirs/d", 0o755), sandbox.path("theirs/aside"));
+    let fixture = serving(&sandbox, &format!("ctl {}/x.sock\n", dir.display()));
+    let pid = fixture.started();
+    let _other = UnixListener::bind(victim.join("x.sock")).unwrap();
+    fs::rename(&dir, &aside).unwrap();
+    symlink(&victim, &dir).unwrap();
+    lchown(&dir, Some(65533), Some(65533)).unwrap();
+    lchown(&theirs, Some(65533), Some(65533)).unwrap();
+    let output = fixture.run(&["reload"]).finish();
+    let why = ["it is a symbolic link of user 65533"];
+    output.expect_error(1, "Reloading example ... FAILED\n", &why);
+    assert_eq!(ask(aside.join("x.sock").to_str().unwrap()).unwrap(), pid);
+    fixture.stop().expect(0, STOPPED, "");
+    assert!(UnixStream::connect(victim.join("x.sock")).is_ok());
+    assert!(!aside.join("x.sock").exists());
 }
 
 /// What is in the place of the daemon's socket at its end is somebody else's.

@@ -67,6 +67,7 @@ fn it_tells_why_not() {
     let pid = fixture.started();
     for (plan, code, text) in [
         ("fail", 1, "Child exited immediately with exit code 1: the new one does not like it here"),
+        ("child", 1, "Child exited immediately with exit code 1: and there is a child"),
         ("exit", 9, "Child exited immediately with exit code 9"),
         ("panic", 101, "Child exited immediately with exit code 101: no new one at all"),
         ("kill", 134, "Child exited immediately with exit code 134: SIGABRT (6)"),
@@ -102,8 +103,8 @@ fn a_daemon_that_does_not_reload_is_not_asked_to() {
     ] {
         let pid = other.started();
         let why = format!(
-            "ERROR: example (PID {pid}) does not reload: it was started without reload_on_hup, or is \
-             about to end\n"
+            "ERROR: process {pid} does not reload: it was started without reload_on_hup, or is about to \
+             end\n"
         );
         reload(&fixture).expect(1, "", &why);
         assert!(is_alive(pid));
@@ -113,6 +114,22 @@ fn a_daemon_that_does_not_reload_is_not_asked_to() {
     // And where the definition does not say so, there is no such action.
     let output = reload(&fixture.unset("on_hup"));
     output.expect_error(2, "", &["unrecognized subcommand 'reload'"]);
+}
+
+/// It cannot be handed on, and nothing else is to be blamed for that.
+#[test]
+fn the_pid_file_is_gone() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox);
+    let pid = fixture.started();
+    fs::remove_file(fixture.pid_file()).unwrap();
+    let why = format!(
+        "ERROR: process {pid} cannot reload, since somebody has deleted or moved its PID file {}: restart \
+         it\n",
+        fixture.pid_file().display()
+    );
+    reload(&fixture).expect(1, "", &why);
+    fixture.restart().expect(0, &format!("{STOPPED}{OK}"), "");
 }
 
 #[test]

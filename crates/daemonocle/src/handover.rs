@@ -27,6 +27,8 @@ pub(crate) struct Handover<Fd> {
     pub(crate) parent: Option<(Pid, Fd)>,
     /// Which one of many workers it is.
     pub(crate) worker: Option<u32>,
+    /// Files of listening sockets: which one, its directory, and a word of what else there is to be known.
+    pub(crate) files: Vec<(usize, Fd, String)>,
 }
 
 impl Handover<BorrowedFd<'_>> {
@@ -47,13 +49,17 @@ impl Handover<BorrowedFd<'_>> {
         if let Some(worker) = self.worker {
             text += &format!(" worker={worker}");
         }
+        for (socket, _, word) in &self.files {
+            text += &format!(" unix={socket},{},{word}", next());
+        }
         text.into()
     }
 
     /// All descriptors, in this order.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         let parent = self.parent.iter().map(|(_, channel)| channel);
-        let all = [&self.channel].into_iter().chain(&self.pid_file).chain(parent);
+        let files = self.files.iter().map(|(_, dir, _)| dir);
+        let all = [&self.channel].into_iter().chain(&self.pid_file).chain(parent).chain(files);
         all.map(AsRawFd::as_raw_fd).collect()
     }
 }
@@ -62,11 +68,17 @@ impl Handover<RawFd> {
     fn decode(text: &str) -> Option<Self> {
         let (mut given, mut channel) = (None, None);
         let (mut parent, mut to_parent) = (None, None);
-        let (mut pid_file, mut worker) = (Vec::new(), None);
+        let (mut pid_file, mut worker, mut files) = (Vec::new(), None, Vec::new());
         for word in text.split(' ') {
             let (name, value) = word.split_once('=')?;
             if name == "worker" && worker.is_none() {
                 worker = Some(value.parse().ok()?);
+                continue;
+            }
+            if name == "unix" {
+                let (socket, rest) = value.split_once(',')?;
+                let (dir, word) = rest.split_once(',')?;
+                files.push((socket.parse().ok()?, dir.parse().ok()?, word.to_owned()));
                 continue;
             }
             let numbers: Vec<RawFd> =
@@ -86,8 +98,10 @@ impl Handover<RawFd> {
                 return None;
             }
         }
+        let dirs = files.iter().map(|(_, dir, _)| *dir);
+        let descriptors = [channel, to_parent].into_iter().flatten();
         let descriptors: Vec<RawFd> =
-            [channel, to_parent].into_iter().flatten().chain(pid_file.iter().copied()).collect();
+            descriptors.chain(pid_file.iter().copied()).chain(dirs).collect();
         let is_known = |index: usize| descriptors[..index].contains(&descriptors[index]);
         if descriptors.iter().any(|number| *number < FIRST) || (0..descriptors.len()).any(is_known)
         {
@@ -99,7 +113,7 @@ impl Handover<RawFd> {
             _ => return None,
         };
         let given = usize::try_from(given?).ok()?;
-        Some(Self { given, channel: channel?, pid_file, parent, worker })
+        Some(Self { given, channel: channel?, pid_file, parent, worker, files })
     }
 }
 
@@ -124,6 +138,11 @@ pub(crate) fn take(proof: SingleThreaded) -> io::Result<Option<Handover<OwnedFd>
             None => None,
         },
         worker: numbers.worker,
+        files: numbers
+            .files
+            .into_iter()
+            .map(|(socket, dir, word)| Ok((socket, adopt(dir)?, word)))
+            .collect::<io::Result<_>>()?,
     }))
 }
 
@@ -149,7 +168,8 @@ mod tests {
                 ),
             ),
         ] {
-            let sent = Handover { given, channel: fd, pid_file, parent, worker };
+            let files = Vec::new();
+            let sent = Handover { given, channel: fd, pid_file, parent, worker, files };
             assert_eq!(sent.encode(given), OsString::from(&text));
             let read = Handover::decode(&text).ok_or(io::ErrorKind::InvalidData)?;
             assert_eq!((read.given, read.pid_file.len()), (given, sent.pid_file.len()));
@@ -158,6 +178,21 @@ mod tests {
             let all = sent.descriptors().len();
             assert_eq!(all, 1 + sent.pid_file.len() + usize::from(parent.is_some()));
         }
+        Ok(())
+    }
+
+    #[test]
+    fn files_come_last() -> io::Result<()> {
+        let null = std::fs::File::open("/dev/null")?;
+        let fd = null.as_fd();
+        let files = vec![(0, fd, "1.2.61".to_owned()), (1, fd, "x".to_owned())];
+        let (pid_file, parent, worker) = (vec![fd, fd], None, Some(7));
+        let sent = Handover { given: 0, channel: fd, pid_file, parent, worker, files };
+        let text = "given=0 channel=5 pid_file=6,7 worker=7 unix=0,8,1.2.61 unix=1,9,x";
+        assert_eq!(sent.encode(2), OsString::from(text));
+        assert_eq!(sent.descriptors().len(), 5);
+        let read = Handover::decode(text).ok_or(io::ErrorKind::InvalidData)?;
+        assert_eq!(read.files, [(0, 8, "1.2.61".to_owned()), (1, 9, "x".to_owned())]);
         Ok(())
     }
 
@@ -185,6 +220,10 @@ mod tests {
             "given=0 channel=3 to_parent=4",
             "given=0 channel=3 other=4",
             "given=0 channel=3 worker=-1",
+            "given=0 channel=3 unix=0",
+            "given=0 channel=3 unix=0,4",
+            "given=0 channel=3 unix=0,3,x",
+            "given=0 channel=3 unix=-1,4,x",
             "given=0 channel=3 worker=4294967296",
             "given=0 channel=3 worker=4 worker=4",
             "given=0 channel=3  pid_file=4,5",

@@ -40,6 +40,14 @@ pub(crate) fn reload(settings: &Settings, events: Events<'_>) -> Result<Outcome,
             events(Event::Done);
             return Ok(Outcome::Reloaded { pid });
         }
+        if running.pin.is_none() {
+            let path = location.path.display();
+            let message = format!(
+                "process {pid} cannot reload, since somebody has deleted or moved its PID file {path}: \
+                 restart it"
+            );
+            return Err(Error::new(Kind::Action, message));
+        }
         // The signal that asks for it would end any other daemon.
         if !pid_file::offers_reload(&location, &running)? {
             // Nor does one that is handing over just now.
@@ -50,8 +58,8 @@ pub(crate) fn reload(settings: &Settings, events: Events<'_>) -> Result<Outcome,
             return Err(Error::new(
                 Kind::Action,
                 format!(
-                    "{name} (PID {pid}) does not reload: it was started without reload_on_hup, or is \
-                     about to end"
+                    "process {pid} does not reload: it was started without reload_on_hup, or is about to \
+                     end"
                 ),
             ));
         }
@@ -119,12 +127,15 @@ impl Request<'_> {
             while again.is_none_or(|again| Instant::now() < again) {
                 let fds = [Some(awaited.as_fd()), Some(self.handle.as_fd())];
                 match wait_readable(fds, again).map_err(cannot)? {
-                    [true, _] => {
-                        if let Some(talk) = awaited.accept_from(self.pid).map_err(cannot)? {
+                    // Before anything else: whoever has its number now is somebody else.
+                    [_, true] => return Ok(None),
+                    [true, false] => {
+                        if let Some(talk) = awaited.accept_from(self.pid).map_err(cannot)?
+                            && !self.has_ended().map_err(cannot)?
+                        {
                             return self.hear(talk);
                         }
                     }
-                    [false, true] => return Ok(None),
                     [false, false] => {}
                 }
             }
@@ -151,6 +162,12 @@ impl Request<'_> {
                 _ => Ok(None),
             },
         }
+    }
+
+    /// Whether the process that was asked has ended. One that has not is the one that had its number when
+    /// somebody of this number connected.
+    fn has_ended(&self) -> io::Result<bool> {
+        Ok(wait_readable([Some(self.handle.as_fd())], deadline_in(Duration::ZERO))? == [true])
     }
 
     /// Waits for the end of the old process, which may have a lot to finish, for so long.

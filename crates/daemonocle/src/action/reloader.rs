@@ -195,9 +195,11 @@ impl Reloader {
         let to_parent = self.link.newborn();
         let parent = self.parent.zip(to_parent.as_ref().map(|newborn| newborn.as_fd()));
         let pid_file = self.pid_file.iter().flat_map(|pid_file| pid_file.descriptors()).collect();
-        let listener::Passed { names, sockets, given } = listener::pass();
+        let listener::Passed { names, sockets, given, files } = listener::pass();
+        let files = files.iter().map(|(socket, dir, word)| (*socket, dir.as_fd(), word.clone()));
         let worker = self.config.settings().worker;
-        let handover = Handover { given, channel, pid_file, parent, worker };
+        let files = files.collect();
+        let handover = Handover { given, channel, pid_file, parent, worker, files };
         let mut variables = vec![(VARIABLE, handover.encode(sockets.len()))];
         if !sockets.is_empty() {
             variables.push((LISTEN_FDS, sockets.len().to_string().into()));
@@ -237,6 +239,10 @@ impl Reloader {
             true
         });
         signal_child(successor, Signal::KILL);
+        // And whatever it has made. While it is unburied its number, which is its group's, is its own.
+        if self.parent.is_none() && process::is_child(successor) {
+            process::kill_group(successor);
+        }
         let died: Option<ExitStatus> =
             process::wait(Children::One(successor)).ok().flatten().map(|(_, status)| status);
         Err(watch.explain(failure, died))

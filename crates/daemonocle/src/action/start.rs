@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::{Config, Detach, Patience, Settings, Startup};
 use crate::error::{Error, Kind};
 use crate::handover;
-use crate::listener;
+use crate::listener::{self, Bequest};
 use crate::pid_file::{self, Claim, Origin, PidFile};
 use crate::startup::{Newborn, Reply, Report, Starter, channel};
 use crate::sys::fd::{dev_null, ensure_standard_streams, is_socket, pipe, socket_pair};
@@ -120,7 +120,8 @@ pub(crate) fn succeed(
     };
     let prepare = || -> Result<(Launch, Place), Error> {
         let (config, _) = check(&settings_of(handover.worker)?, subject)?;
-        listener::adopt(Some(handover.given), proof)?;
+        let bequest = Bequest { given: handover.given, files: handover.files };
+        listener::adopt(Some(bequest), proof)?;
         let pid_file = match (&config.location, handover.pid_file) {
             (None, nothing) if nothing.is_empty() => None,
             (None, _) => return Err(Error::definition("there is no PID file any more")),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::socket::{Family, listening};
 
-use super::file;
+use super::file::{self, SocketFile};
 
 /// Where [`Context::listener`](crate::Context::listener) listens, and what with.
 ///
@@ -67,27 +67,23 @@ impl Place {
         }
     }
 
-    /// Begins to listen there.
-    pub(super) fn bind(&self) -> io::Result<OwnedFd> {
+    /// Begins to listen there, and says which file that has made.
+    pub(super) fn bind(&self) -> io::Result<(OwnedFd, Option<SocketFile>)> {
         Ok(match self {
-            Self::Tcp(addresses) => TcpListener::bind(&addresses[..])?.into(),
+            Self::Tcp(addresses) => (TcpListener::bind(&addresses[..])?.into(), None),
             Self::Unix(address) => match address.as_pathname() {
-                Some(path) => file::bind(path)?.into(),
-                None => UnixListener::bind_addr(address)?.into(),
+                Some(path) => {
+                    let (listener, file) = file::bind(path)?;
+                    (listener.into(), file)
+                }
+                None => (UnixListener::bind_addr(address)?.into(), None),
             },
         })
     }
 
-    /// The file that it leaves there.
-    pub(super) fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Tcp(_) => None,
-            Self::Unix(address) => address.as_pathname(),
-        }
-    }
-
-    /// Whether this socket listens there already. Any port is port 0, which asks for just any.
-    pub(super) fn is_of(&self, socket: &OwnedFd) -> bool {
+    /// Whether this socket, which has left this file, listens there already. Any port is port 0, which asks
+    /// for just any.
+    pub(super) fn is_of(&self, socket: &OwnedFd, file: Option<&SocketFile>) -> bool {
         let copy = || socket.try_clone().ok();
         if listening(socket.as_fd()) != Some(self.family()) {
             return false;
@@ -96,9 +92,14 @@ impl Place {
             Self::Tcp(addresses) => copy()
                 .and_then(|copy| TcpListener::from(copy).local_addr().ok())
                 .is_some_and(|its| addresses.iter().any(|address| is_at(address, &its))),
-            Self::Unix(address) => copy()
-                .and_then(|copy| UnixListener::from(copy).local_addr().ok())
-                .is_some_and(|its| is_same(address, &its)),
+            Self::Unix(address) => match (address.as_pathname(), file) {
+                // Not by what it was bound to: that may lead to somebody else by now.
+                (Some(path), Some(file)) => file.is_at(path),
+                (Some(_), None) => false,
+                (None, _) => copy()
+                    .and_then(|copy| UnixListener::from(copy).local_addr().ok())
+                    .is_some_and(|its| is_same(address, &its)),
+            },
         }
     }
 }
@@ -108,18 +109,7 @@ fn is_at(wanted: &SocketAddr, its: &SocketAddr) -> bool {
 }
 
 fn is_same(a: &unix::SocketAddr, b: &unix::SocketAddr) -> bool {
-    !a.is_unnamed()
-        && a.as_pathname() == b.as_pathname()
-        && a.as_abstract_name() == b.as_abstract_name()
-}
-
-/// The address on which a socket of this family, which somebody else has bound to a path, listens.
-pub(super) fn path_of(socket: &OwnedFd) -> Option<PathBuf> {
-    if listening(socket.as_fd()) != Some(Family::Unix) {
-        return None;
-    }
-    let its = UnixListener::from(socket.try_clone().ok()?).local_addr().ok()?;
-    its.as_pathname().map(Path::to_path_buf)
+    a.as_abstract_name().is_some() && a.as_abstract_name() == b.as_abstract_name()
 }
 
 macro_rules! tcp {

@@ -27,7 +27,7 @@ pub use address::Address;
 pub(crate) use address::sealed::Sealed;
 pub(crate) use environment::{LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID};
 
-use address::{Place, path_of};
+use address::Place;
 use environment::{Variables, is_name};
 use file::SocketFile;
 
@@ -78,9 +78,17 @@ impl Socket {
     }
 }
 
-/// Makes those ours that were passed to this program, and the variables that say so disappear. The first
-/// `given` of them, or all, are from outside and not from a predecessor.
-pub(crate) fn adopt(given: Option<usize>, proof: SingleThreaded) -> Result<(), Error> {
+/// What a predecessor says of the sockets that it passes.
+pub(crate) struct Bequest {
+    /// How many of them are from outside: the first ones.
+    pub(crate) given: usize,
+    /// Files that some have left: which socket, the directory, and what else there is to be known.
+    pub(crate) files: Vec<(usize, OwnedFd, String)>,
+}
+
+/// Makes those ours that were passed to this program, by a predecessor or from outside, and the variables
+/// that say so disappear.
+pub(crate) fn adopt(bequest: Option<Bequest>, proof: SingleThreaded) -> Result<(), Error> {
     let look = |name: &str| std::env::var_os(name);
     let (pid, fds, names) = (look(LISTEN_PID), look(LISTEN_FDS), look(LISTEN_FDNAMES));
     let variables = Variables { pid: pid.as_deref(), fds: fds.as_deref(), names: names.as_deref() };
@@ -91,17 +99,26 @@ pub(crate) fn adopt(given: Option<usize>, proof: SingleThreaded) -> Result<(), E
     if names.is_empty() {
         return Ok(());
     }
+    let from_outside = Bequest { given: usize::MAX, files: Vec::new() };
+    let Bequest { given, files } = bequest.unwrap_or(from_outside);
+    let mut adopted = Vec::new();
     for (index, (name, number)) in names.into_iter().zip(FIRST..).enumerate() {
-        let is_given = given.is_none_or(|given| index < given);
-        let origin = if is_given { Origin::Given } else { Origin::Predecessor };
+        let origin = if index < given { Origin::Given } else { Origin::Predecessor };
         let socket = adopt_socket(number);
         let socket =
             socket.map_err(|error| cannot(format!("number {number}: {}", reason(&error))))?;
-        let file = path_of(&socket).filter(|_| !is_given).and_then(|path| SocketFile::at(&path));
         let held = Guarded::new(socket).map(Held::Waiting);
         let held = held.map_err(|error| cannot(format!("number {number}: {}", reason(&error))))?;
-        sockets().push(Socket { name, origin, held, file });
+        adopted.push(Socket { name, origin, held, file: None });
     }
+    for (index, dir, word) in files {
+        let file = SocketFile::inherited(dir, &word);
+        let file = file.map_err(|error| cannot(format!("file {word}: {}", reason(&error))))?;
+        if let Some(socket) = adopted.get_mut(index) {
+            socket.file = Some(file);
+        }
+    }
+    sockets().append(&mut adopted);
     for name in [LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES] {
         take_variable(name, proof);
     }
@@ -128,8 +145,8 @@ fn obtain(name: &str, place: &Place) -> io::Result<OwnedFd> {
             (socket.get()?.try_clone_to_owned()?, origin, file)
         }
         _ => {
-            let socket = place.bind()?;
-            (socket, Origin::Own, place.path().and_then(SocketFile::at))
+            let (socket, file) = place.bind()?;
+            (socket, Origin::Own, file)
         }
     };
     let held = Held::Taken { number: socket.as_raw_fd(), inode: Meta::of(&socket)?.inode };
@@ -144,18 +161,18 @@ fn take_waiting(
     name: &str,
     place: &Place,
 ) -> io::Result<Option<Socket>> {
-    let candidates: Vec<(usize, OwnedFd, Origin)> = sockets
+    let candidates: Vec<(usize, OwnedFd)> = sockets
         .iter()
         .enumerate()
         .filter(|(_, socket)| socket.is_waiting() && socket.name == name)
-        .filter_map(|(index, socket)| Some((index, socket.duplicate()?, socket.origin)))
+        .filter_map(|(index, socket)| Some((index, socket.duplicate()?)))
         .collect();
-    let exact = candidates.iter().find(|(_, socket, _)| place.is_of(socket));
-    let chosen =
-        exact.or_else(|| candidates.iter().find(|(_, _, origin)| *origin == Origin::Given));
-    match chosen {
+    let is_there = |(index, fd): &&(usize, OwnedFd)| place.is_of(fd, sockets[*index].file.as_ref());
+    let is_given = |(index, _): &&(usize, OwnedFd)| sockets[*index].origin == Origin::Given;
+    let mut all = candidates.iter();
+    match all.clone().find(is_there).or_else(|| all.find(is_given)) {
         None => Ok(None),
-        Some((index, socket, _)) if listening(socket.as_fd()) == Some(place.family()) => {
+        Some((index, fd)) if listening(fd.as_fd()) == Some(place.family()) => {
             Ok(Some(sockets.remove(*index)))
         }
         Some(_) => Err(io::Error::new(
@@ -199,25 +216,30 @@ pub(crate) struct Passed {
     /// Those from outside first.
     pub(crate) names: Vec<String>,
     pub(crate) sockets: Vec<OwnedFd>,
-    /// How many of them are from outside.
+    /// See [`Bequest`].
     pub(crate) given: usize,
+    pub(crate) files: Vec<(usize, OwnedFd, String)>,
 }
 
 /// All that are open still.
 pub(crate) fn pass() -> Passed {
     let (mut names, mut duplicates, mut given) = (Vec::new(), Vec::new(), 0);
+    let mut files = Vec::new();
     let sockets = sockets();
     for is_given in [true, false] {
         let is_its_turn = |socket: &&Socket| (socket.origin == Origin::Given) == is_given;
         for socket in sockets.iter().filter(is_its_turn) {
             if let Some(duplicate) = socket.duplicate() {
+                // A successor that is not told of the file binds another socket there, or says why not.
+                let file = socket.file.as_ref().and_then(|file| file.pass().ok());
+                files.extend(file.map(|(dir, word)| (names.len(), dir, word)));
                 names.push(socket.name.clone());
                 duplicates.push(duplicate);
                 given += usize::from(is_given);
             }
         }
     }
-    Passed { names, sockets: duplicates, given }
+    Passed { names, sockets: duplicates, given, files }
 }
 
 /// A successor has them all, and their files are its.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use super::process::Pid;
 
 /// What a forked child of the daemon must not keep: at most this many descriptors.
-const MOST: usize = 8;
+const MOST: usize = 10;
 
 static CLOSE_IN_CHILD: [AtomicI32; MOST] = [const { AtomicI32::new(-1) }; MOST];
 

@@ -373,6 +373,12 @@ pub(crate) fn has_ended(child: Pid) -> bool {
     !matches!(status, Ok(None))
 }
 
+/// Whether this is a child that nobody has buried, dead or alive.
+pub(crate) fn is_child(child: Pid) -> bool {
+    let options = rx::WaitIdOptions::EXITED | rx::WaitIdOptions::NOHANG | rx::WaitIdOptions::NOWAIT;
+    retry(|| Ok(rx::waitid(rx::WaitId::Pid(child.into()), options)?)).is_ok()
+}
+
 /// Waits until a child has ended, without burying it.
 pub(crate) fn wait_for_death(child: Pid) {
     let options = rx::WaitIdOptions::EXITED | rx::WaitIdOptions::NOWAIT;

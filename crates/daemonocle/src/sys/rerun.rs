@@ -2,13 +2,13 @@
 
 use std::ffi::{CString, OsStr, OsString, c_char};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
 use super::fd::pipe;
-use super::hooks::keeping_descriptors;
+use super::hooks::{also_close_in_forked_children, forget_in_forked_children, keeping_descriptors};
 use super::process::{self, Children, Pid, exit_now, new_group};
 use super::program::Group;
 use super::{check, retry, signal};
@@ -42,12 +42,13 @@ pub(crate) type Rerunner = fn(Rerun<'_>) -> io::Result<Pid>;
 pub(crate) fn rerun(what: Rerun<'_>) -> io::Result<Pid> {
     let mut image = Image::new(what)?;
     let (told, tell) = pipe()?;
-    // SAFETY: until it is another program, the child makes only system calls (see `Image::enter`), which
-    // are all that is allowed in the child of a process with threads (signal-safety(7)).
-    let Some(child) = Pid::new(check(keeping_descriptors(|| unsafe { libc::fork() }))?) else {
-        image.enter(tell.as_fd())
-    };
+    // Or a child that the worker forks meanwhile would keep it open, and we would wait for that one.
+    also_close_in_forked_children(tell.as_fd());
+    let number = tell.as_fd().as_raw_fd();
+    let made = fork_into(&mut image, &tell);
+    forget_in_forked_children(number);
     drop(tell);
+    let child = made?;
     match hear(told.as_fd()) {
         None => Ok(child),
         Some(error) => {
@@ -55,6 +56,16 @@ pub(crate) fn rerun(what: Rerun<'_>) -> io::Result<Pid> {
             let _ = process::wait(Children::One(child));
             Err(error)
         }
+    }
+}
+
+/// Makes the child, which becomes the program or says why not.
+fn fork_into(image: &mut Image, tell: &OwnedFd) -> io::Result<Pid> {
+    // SAFETY: until it is another program, the child makes only system calls (see `Image::enter`), which
+    // are all that is allowed in the child of a process with threads (signal-safety(7)).
+    match Pid::new(check(keeping_descriptors(|| unsafe { libc::fork() }))?) {
+        Some(child) => Ok(child),
+        None => image.enter(tell.as_fd()),
     }
 }
 
