@@ -176,8 +176,11 @@ impl Exec {
     pub(crate) fn failure(&self, error: &io::Error) -> Exit {
         let program = &self.program;
         let is_there = || Path::new(program).exists();
+        let is_name = !program.as_bytes().contains(&b'/');
         let (code, why) = match error.kind() {
-            io::ErrorKind::NotFound if !program.as_bytes().contains(&b'/') => {
+            io::ErrorKind::NotFound if is_name => (127, "not found in PATH".to_owned()),
+            // Said too of a directory that may not be entered, whatever is in it.
+            io::ErrorKind::PermissionDenied if is_name && !self.is_in_path() => {
                 (127, "not found in PATH".to_owned())
             }
             io::ErrorKind::NotFound if is_there() => {
@@ -188,6 +191,23 @@ impl Exec {
             _ => (126, reason(error)),
         };
         Exit { code, message: Some(format!("cannot run program {program:?}: {why}")) }
+    }
+
+    /// Whether there is a file of this name in a directory of `PATH` that may be looked into.
+    fn is_in_path(&self) -> bool {
+        /// Where execvp(3) looks without a `PATH`, with whichever C library.
+        const DEFAULT: &str = "/usr/local/bin:/bin:/usr/bin";
+        let path = self.path().unwrap_or_else(|| DEFAULT.into());
+        std::env::split_paths(&path).any(|dir| dir.join(&self.program).exists())
+    }
+
+    /// The `PATH` that the program gets.
+    fn path(&self) -> Option<OsString> {
+        match self.env.iter().rfind(|(name, _)| name == "PATH") {
+            Some((_, value)) => value.clone(),
+            None if self.is_env_clear => None,
+            None => std::env::var_os("PATH"),
+        }
     }
 }
 
