@@ -96,10 +96,11 @@ fn nobody_is_there() {
 fn a_daemon_that_does_not_reload_is_not_asked_to() {
     let sandbox = Sandbox::new();
     let fixture = reloading(&sandbox);
+    let plain = fixture.clone().unset("on_hup");
     for other in [
-        fixture.clone().unset("on_hup"),
+        plain.clone(),
         // A program that is the daemon gets HUP itself.
-        fixture.clone().set("exec", "sleep\n600"),
+        plain.clone().set("exec", "sleep\n600"),
     ] {
         let pid = other.started();
         let why = format!(
@@ -112,7 +113,7 @@ fn a_daemon_that_does_not_reload_is_not_asked_to() {
         other.stop().expect(0, STOPPED, "");
     }
     // And where the definition does not say so, there is no such action.
-    let output = reload(&fixture.unset("on_hup"));
+    let output = reload(&plain);
     output.expect_error(2, "", &["unrecognized subcommand 'reload'"]);
 }
 
@@ -130,6 +131,18 @@ fn the_pid_file_is_gone() {
     );
     reload(&fixture).expect(1, "", &why);
     fixture.restart().expect(0, &format!("{STOPPED}{OK}"), "");
+}
+
+#[test]
+fn a_program_is_not_started_with_what_it_cannot_do() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox).set("exec", "sleep\n600");
+    let why = "ERROR: reload_on_hup: a program cannot reload, and gets HUP itself: leave reload_on_hup \
+               out\n";
+    fixture.start().expect(1, "Starting example ... FAILED\n", why);
+    fixture.restart().expect(1, "", why);
+    sandbox.expect_nobody();
+    assert!(!fixture.pid_file().exists());
 }
 
 #[test]

@@ -182,6 +182,11 @@ pub(super) fn check(
                            has lived for a second";
             return Err(Error::definition(message));
         }
+        Some(Worker::Program(_)) if settings.on_hup().is_some() => {
+            let message = "reload_on_hup: a program cannot reload, and gets HUP itself: leave \
+                           reload_on_hup out";
+            return Err(Error::definition(message));
+        }
         Some(Worker::Program(exec)) => exec.check()?,
         Some(Worker::Function(_)) => {}
     }

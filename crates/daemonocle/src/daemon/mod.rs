@@ -373,7 +373,8 @@ impl Daemon {
     /// Lets a HUP that somebody sends make the daemon reload, as
     /// [`Context::reload`](crate::Context::reload) does, instead of ending it; that of a terminal that hangs
     /// up ends it all the same. What there is to say when a reload fails goes to standard error. Default:
-    /// HUP is one of [`end_on`](Self::end_on). A program ([`exec`](Self::exec)) gets HUP itself.
+    /// HUP is one of [`end_on`](Self::end_on). A program ([`exec`](Self::exec)) cannot reload, and gets HUP
+    /// itself: to start one with this is an error.
     ///
     /// And adds the action `reload`, see [`reload`](Self::reload), which tells how it went to who has
     /// asked for it.
