@@ -311,6 +311,7 @@ fn a_wrong_definition_starts_nobody() {
         (3, "name", "worker_{m}".into(), "name \"worker_{m}\": \"{m}\" makes no sense"),
         (3, "pid_file", path("x.pid"), "PID files must be unique, and "),
         (3, "pid_file", path("{n"), "\"{n\" makes no sense: use {n}, {n:4} or {n:04}"),
+        (3, "pid_file", path("{n:300}"), "of a worker, in a width of 255 at most, "),
         (3, "stdout", path("}"), "\"}\" makes no sense"),
         (3, "work_dir", path("{n}"), "worker_0: working directory "),
         (

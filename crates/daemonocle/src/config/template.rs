@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 /// The widest that a number may be asked for, which is the longest name that a file can have.
-const WIDEST: usize = 255;
+pub(crate) const WIDEST: usize = 255;
 
 /// What is wrong with a template: the text from its opening brace on, or its closing one.
 #[derive(Clone, Debug, PartialEq, Eq)]

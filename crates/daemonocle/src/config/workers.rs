@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 
 use super::Settings;
-use super::template::{Kind, Wrong, fill};
+use super::template::{Kind, WIDEST, Wrong, fill};
 
 /// As many workers as there are at most: more than a machine has processes by default (proc(5),
 /// `pid_max`).
@@ -105,6 +105,6 @@ fn at(what: &str, template: impl std::fmt::Debug, Wrong(wrong): &Wrong<'_>) -> E
     let wrong = String::from_utf8_lossy(wrong);
     Error::definition(format!(
         "{what} {template:?}: {wrong:?} makes no sense: use {{n}}, {{n:4}} or {{n:04}} for the number \
-         of a worker, and {{{{ and }}}} for braces"
+         of a worker, in a width of {WIDEST} at most, and {{{{ and }}}} for braces"
     ))
 }
