@@ -12,6 +12,11 @@ pub(super) fn not_running(name: &str) -> String {
     object([("name", quoted(name)), ("status", quoted("dead"))])
 }
 
+/// That it could not be told.
+pub(super) fn unknown(name: &str) -> String {
+    object([("name", quoted(name)), ("status", quoted("unknown"))])
+}
+
 /// The status.
 pub(super) fn status(name: &str, status: &Status) -> String {
     let Status { pid, state, uptime, cpu_percent, memory_percent, .. } = status;

@@ -417,7 +417,11 @@ impl Tellers {
                 (Ok(Some(answer)), Format::Text) => lines.push((form.text)(name, answer)),
                 (Ok(Some(answer)), Format::Json) => lines.push((form.json)(name, answer)),
                 (Ok(None), format) => lines.push(not_running(name, format)),
-                (Err(error), _) => self.at(place).error(error),
+                // It keeps its place: whoever asks for all finds them by their numbers.
+                (Err(error), format) => {
+                    self.at(place).error(error);
+                    lines.push(unknown(name, format));
+                }
             }
             are_running &= matches!(result, Ok(Some(_)));
         }
@@ -426,6 +430,13 @@ impl Tellers {
             Format::Json => json::list(&lines),
         };
         answer(&text, are_running)
+    }
+}
+
+fn unknown(name: &str, format: Format) -> String {
+    match format {
+        Format::Text => render::unknown(name),
+        Format::Json => json::unknown(name),
     }
 }
 

@@ -161,6 +161,11 @@ pub(super) fn not_running(name: &str) -> String {
     format!("{name} -- not running\n")
 }
 
+/// That it could not be told, as a line to read.
+pub(super) fn unknown(name: &str) -> String {
+    format!("{name} -- unknown\n")
+}
+
 /// The status as a line to read.
 pub(super) fn status(name: &str, status: &Status) -> String {
     let Status { pid, state, uptime, cpu_percent, memory_percent, .. } = status;

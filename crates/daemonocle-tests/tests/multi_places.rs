@@ -1,0 +1,42 @@
+//! Where the PID files of many workers are, and what is in the place of one.
+
+use std::fs;
+
+use daemonocle_tests::{Fixture, Pid, Sandbox};
+use serde_json::{Value, json};
+
+/// So many workers, each with its PID file in a directory of its own.
+fn workers(sandbox: &Sandbox, count: u32) -> Fixture<'_> {
+    let fixture = sandbox.fixture("ready").set("multi", count.to_string()).unset("hook_log");
+    fixture.set("name", "worker_{n}").set("pid_file", sandbox.path("d{n}/x.pid"))
+}
+
+fn pid(sandbox: &Sandbox, id: u32) -> Pid {
+    sandbox.read(&format!("d{id}/x.pid")).trim().parse().unwrap()
+}
+
+/// Whoever asks for all finds each at the place of its number.
+#[test]
+fn one_whose_status_is_unknown_keeps_its_place() {
+    let sandbox = Sandbox::new();
+    let fixture = workers(&sandbox, 5);
+    assert_eq!(fixture.start().code(), Some(0));
+    assert_eq!(fixture.run(&["stop", "--worker-id", "3"]).finish().code(), Some(0));
+    let place = sandbox.path("d3/x.pid");
+    fs::create_dir(&place).unwrap();
+    let why = format!("ERROR: worker_3: PID file {place:?} is a directory\n");
+    for fields in [&[][..], &["--fields", "pid"]] {
+        let output = fixture.run(&[&["status", "--json"], fields].concat()).finish();
+        assert_eq!((output.code(), &*output.stderr), (Some(1), &*why));
+        let list: Value = serde_json::from_str(&output.stdout).unwrap();
+        assert_eq!(list.as_array().unwrap().len(), 5, "{list}");
+        assert_eq!(list[3], json!({"name": "worker_3", "status": "unknown"}));
+        assert_eq!(list[4]["pid"], pid(&sandbox, 4));
+        let output = fixture.run(&[&["status"], fields].concat()).finish();
+        assert_eq!((output.code(), &*output.stderr), (Some(1), &*why));
+        assert_eq!(output.stdout.lines().nth(3), Some("worker_3 -- unknown"), "{output:?}");
+    }
+    let output = fixture.run(&["status", "--json", "--worker-id", "3"]).finish();
+    let text = "[\n  {\"name\": \"worker_3\", \"status\": \"unknown\"}\n]\n";
+    output.expect(1, text, &why.replace("worker_3: ", ""));
+}
