@@ -1,8 +1,9 @@
-//! Where the PID files of many workers are, and what is in the place of one.
+//! Where the PID files of many workers are: what is in the place of one, and two in the same place.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
-use daemonocle_tests::{Fixture, Pid, Sandbox};
+use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive};
 use serde_json::{Value, json};
 
 /// So many workers, each with its PID file in a directory of its own.
@@ -39,4 +40,37 @@ fn one_whose_status_is_unknown_keeps_its_place() {
     let output = fixture.run(&["status", "--json", "--worker-id", "3"]).finish();
     let text = "[\n  {\"name\": \"worker_3\", \"status\": \"unknown\"}\n]\n";
     output.expect(1, text, &why.replace("worker_3: ", ""));
+}
+
+/// One process would be told of, and stopped, as several.
+#[test]
+fn two_in_the_same_place_are_refused_whatever_is_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.make_dir("d0", 0o755);
+    symlink("d0", sandbox.path("d1")).unwrap();
+    let fixture = workers(&sandbox, 3).set("on_hup", "yes").set("actions", "full_status");
+    let run = |words: &[&str]| fixture.run(words).finish();
+    assert_eq!(run(&["start", "--worker-id", "0"]).code(), Some(0));
+    let first = pid(&sandbox, 0);
+    let why = format!(
+        "ERROR: PID files must be unique, and worker_0 and worker_1 both have {:?}\n",
+        sandbox.path("d0/x.pid")
+    );
+    for words in [
+        &["start"][..],
+        &["stop"],
+        &["restart"],
+        &["reload"],
+        &["full-status"],
+        &["status"],
+        &["status", "--json"],
+        &["status", "--fields", "pid"],
+    ] {
+        run(words).expect(1, "", &why);
+    }
+    assert!(is_alive(first));
+    assert_eq!(pid(&sandbox, 0), first);
+    // One can be meant, whoever else would be there.
+    run(&["stop", "--worker-id", "1"]).expect(0, "Stopping worker_1 ... OK\n", "");
+    assert!(!is_alive(first));
 }

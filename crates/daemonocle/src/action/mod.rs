@@ -33,7 +33,7 @@ pub use status::{Details, DetailsIter, Field, Status, UnknownField, Value};
 pub(crate) use status::{details, details_together, running, status, status_together};
 pub(crate) use stop::stop;
 pub(crate) use together::{
-    EventsOfMany, check_together, restart_together, start_together, stop_together,
+    EventsOfMany, check_together, locate_together, restart_together, start_together, stop_together,
 };
 
 /// How to start.

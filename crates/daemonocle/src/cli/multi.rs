@@ -287,7 +287,7 @@ impl Multi {
     /// Does an action of the program's own for each of these workers.
     fn act_custom(&self, bounds: Vec<Bound>, which: Workers) -> ExitCode {
         let mut tellers = Tellers::new(self, which);
-        let all = match self.settings(which) {
+        let all = match self.apart(which) {
             Ok(all) => all,
             Err(error) => return tellers.failed(&error),
         };

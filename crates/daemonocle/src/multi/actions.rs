@@ -139,7 +139,7 @@ impl Multi {
         which: Workers,
         events: EventsOfMany<'_>,
     ) -> Result<Vec<WorkerResult<Outcome>>, Error> {
-        let all = self.settings(which)?;
+        let all = self.apart(which)?;
         let reload = |(place, one)| {
             let mut tell = |_: usize, event: action::Event<'_>| events(place, event);
             told(|tell| action::reload(one, tell), &mut tell)
@@ -241,7 +241,7 @@ impl Multi {
             "stop" => self.stop(which, &Stop::default()),
             "restart" => self.restart(which, &Stop::default(), &Start::default()),
             _ => {
-                let all = self.settings(which)?;
+                let all = self.apart(which)?;
                 self.daemon.check_action(name)?;
                 let outcomes =
                     all.iter().map(|one| self.daemon.with(one.clone()).do_action(name)).collect();

@@ -4,7 +4,7 @@
 
 mod actions;
 
-use crate::action::check_together;
+use crate::action::{check_together, locate_together};
 use crate::config::{Config, Settings};
 use crate::daemon::Daemon;
 use crate::error::{Error, Result};
@@ -134,6 +134,14 @@ impl Multi {
             Workers::All => self.daemon.settings().of_workers(self.count),
             Workers::One(id) => Ok(vec![self.daemon.settings().of_worker(id, self.count)?]),
         }
+    }
+
+    /// The settings of these workers, for what is done to one after the other: no two of them are the
+    /// same.
+    pub(crate) fn apart(&self, which: Workers) -> Result<Vec<Settings>, Error> {
+        let all = self.settings(which)?;
+        locate_together(&all)?;
+        Ok(all)
     }
 
     /// Changes the definition.

@@ -12,7 +12,7 @@ use crate::sys::fd::wait_readable;
 use crate::sys::proc;
 use crate::sys::process::Pid;
 
-use super::super::together::{EventsOfMany, allow_files};
+use super::super::together::{EventsOfMany, allow_files, locate_together};
 use super::super::{Event, Events};
 use super::group::Groups;
 use super::{Details, Field, Seen, Sight, Status, cannot, details, is_there, look};
@@ -70,9 +70,10 @@ fn ask<T>(
 ) -> Result<Vec<Result<Option<T>, Error>>, Error> {
     /// How many files are open for each: two pidfds, and the PID file.
     const FILES: u64 = 3;
+    let locations = locate_together(all)?;
     let _more_files = allow_files("examine", FILES, all.len())?;
-    let looks = all.iter().enumerate().map(|(place, settings)| {
-        let location = settings.locate()?;
+    let looks = locations.into_iter().enumerate().map(|(place, location)| {
+        let location = location?;
         let seen = look(&location, &mut |event| events(place, event))?;
         Ok((location, seen))
     });

@@ -6,8 +6,9 @@ mod start;
 mod stop;
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use crate::config::{Config, Settings};
+use crate::config::{Config, Location, Settings};
 use crate::error::{Error, Kind};
 use crate::sys::process::MoreFiles;
 
@@ -27,18 +28,33 @@ pub(crate) type Outcomes = Vec<Result<Outcome, Error>>;
 pub(crate) fn check_together(all: &[Settings]) -> Result<Vec<Config>, Error> {
     let check = |one: &Settings| one.validate().map_err(|error| error.about(&one.name));
     let configs: Vec<Config> = all.iter().map(check).collect::<Result<_, _>>()?;
+    check_unique(configs.iter().filter_map(|it| Some((it.name(), it.pid_file()?))))?;
+    Ok(configs)
+}
+
+/// Where these are to be found, no two of them in the same place: one process would be all of those. What
+/// is wrong with one of them is the answer for that one.
+pub(crate) fn locate_together(all: &[Settings]) -> Result<Vec<Result<Location, Error>>, Error> {
+    let locations: Vec<_> = all.iter().map(Settings::locate).collect();
+    let found = locations.iter().zip(all).filter_map(|(location, one)| {
+        let location = location.as_ref().ok()?;
+        Some((&*one.name, &*location.path))
+    });
+    check_unique(found)?;
+    Ok(locations)
+}
+
+/// Refuses two names with the same PID file, whatever links lead to it.
+fn check_unique<'a>(all: impl Iterator<Item = (&'a str, &'a Path)>) -> Result<(), Error> {
     let mut others = HashMap::new();
-    for config in &configs {
-        if let Some(path) = config.pid_file()
-            && let Some(other) = others.insert(path, config.name())
-        {
-            let name = config.name();
+    for (name, path) in all {
+        if let Some(other) = others.insert(path, name) {
             return Err(Error::definition(format!(
                 "PID files must be unique, and {other} and {name} both have {path:?}"
             )));
         }
     }
-    Ok(configs)
+    Ok(())
 }
 
 /// Stops all of these, and starts those that have stopped or were not running. A wrong definition is

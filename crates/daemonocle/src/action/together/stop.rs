@@ -14,7 +14,7 @@ use crate::sys::process::PidFd;
 use super::super::start::cannot;
 use super::super::stop::{Ending, Found, find, look, nobody};
 use super::super::{Event, Outcome, Stop, Verb};
-use super::{EventsOfMany, Outcomes, allow_files};
+use super::{EventsOfMany, Outcomes, allow_files, locate_together};
 
 /// Stops all of these. An error is about all of them.
 pub(crate) fn stop_together(
@@ -24,9 +24,11 @@ pub(crate) fn stop_together(
 ) -> Result<Outcomes, Error> {
     /// How many files are open for each: two pidfds, and the PID file.
     const FILES: u64 = 3;
+    let locations = locate_together(all)?;
     let _more_files = allow_files("stop", FILES, all.len())?;
     let many = Many::new().map_err(|error| cannot("wait for many", error))?;
-    let mut victims: Vec<_> = all.iter().map(Victim::new).collect();
+    let victims = all.iter().zip(locations).map(|(one, location)| Victim::new(one, location));
+    let mut victims: Vec<_> = victims.collect();
     // Whoever is only just starting must not delay that the others are asked.
     victims.iter_mut().for_each(|victim| victim.begin(how, None));
     let began = Instant::now();
@@ -88,8 +90,8 @@ enum State<'a> {
 }
 
 impl<'a> Victim<'a> {
-    fn new(settings: &'a Settings) -> Self {
-        let (location, state) = match settings.locate() {
+    fn new(settings: &'a Settings, location: Result<Location, Error>) -> Self {
+        let (location, state) = match location {
             Ok(location) => (Some(location), State::Starting),
             Err(error) => (None, State::Failed(error, None)),
         };
