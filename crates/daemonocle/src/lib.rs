@@ -113,8 +113,10 @@ pub use worker::Exec;
 ///   [`Daemon::action`] and [`Daemon::action_with`].
 /// - `name = value`: the name for [`Daemon::new`]. Default: the name of the program's file, as of
 ///   `Daemon::default()`.
-/// - `multi = number`: so many workers of this definition, see [`Multi`]: `name` and `pid_file` need `{n}`
-///   in them. Default: one daemon.
+/// - `multi = number`: a setting too, for so many workers of this definition, see [`Multi`]: `name` and
+///   `pid_file` need `{n}` in them, as in
+///   `#[daemonocle::main(multi = 4, name = "worker_{n}", pid_file = "/run/worker/{n}.pid")]`. Default: one
+///   daemon.
 /// - `crate = path`: where this library is, for who has renamed or re-exported it. Default:
 ///   `::daemonocle`.
 ///
