@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use daemonocle::{Daemon, Multi, Workers};
 use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive};
 use serde_json::{Value, json};
 
@@ -73,4 +74,20 @@ fn two_in_the_same_place_are_refused_whatever_is_asked_for() {
     // One can be meant, whoever else would be there.
     run(&["stop", "--worker-id", "1"]).expect(0, "Stopping worker_1 ... OK\n", "");
     assert!(!is_alive(first));
+}
+
+/// Those that are asked one after the other are looked at before, too.
+#[test]
+fn a_program_is_told_of_two_in_the_same_place() {
+    let sandbox = Sandbox::new();
+    sandbox.make_dir("d0", 0o755);
+    symlink("d0", sandbox.path("d1")).unwrap();
+    let path = sandbox.path("d{n}/x.pid");
+    let daemon = Daemon::new("worker_{n}").pid_file(path).reload_on_hup();
+    let multi = Multi::new(2, daemon.action("own", "", |_| panic!("it is not done")));
+    for action in ["stop", "status", "reload", "own"] {
+        let error = multi.do_action(Workers::All, action).unwrap_err();
+        assert!(error.is_definition(), "{action}: {error}");
+        assert!(error.to_string().starts_with("PID files must be unique, "), "{action}: {error}");
+    }
 }
