@@ -259,13 +259,15 @@ impl<'a> Ending<'a> {
         let mut last: Option<Self> = None;
         loop {
             let target = last.as_ref().map_or(&self.target, |last| &last.target);
-            // Else it has removed the file, or could not.
+            // Without a file it has removed it, or could not. A file that
+            // cannot be told is not one of its successor: what was to be
+            // stopped is gone, so that it is no failure of the stop.
             let next = match fs::symlink_metadata(&location.path) {
-                Ok(_) => find(location, target.name, deadline_in(self.timeout))?,
-                Err(_) => Found::Nobody { broken: false },
+                Ok(_) => find(location, target.name, deadline_in(self.timeout)).ok(),
+                Err(_) => None,
             };
             match next {
-                Found::Running(next) if next.is_successor_of(target) => {
+                Some(Found::Running(next)) if next.is_successor_of(target) => {
                     if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                         let pid = next.pid;
                         let message = format!(
