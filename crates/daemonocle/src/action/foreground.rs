@@ -212,7 +212,9 @@ impl Supervisor<'_> {
             events(Event::Forwarding(signal));
         }
         // One that has a successor passes it on, until that is our own child.
-        process::kill_child(self.daemon, signal);
+        if let Err(error) = process::send_to_child(self.daemon, signal) {
+            events(unsent(signal, self.daemon, &error));
+        }
         if signal == Signal::TSTP {
             stop_self();
         }
@@ -280,9 +282,12 @@ impl Supervisor<'_> {
                 && FORWARDED.contains(&signal)
             {
                 events(Event::Forwarding(signal));
-                if let Some(handle) = handle {
+                match handle.map(|handle| handle.send(signal)) {
+                    Some(Err(error)) if error.raw_os_error() != Some(libc::ESRCH) => {
+                        events(unsent(signal, other, &error));
+                    }
                     // ESRCH: it has just ended.
-                    let _ = handle.send(signal);
+                    _ => {}
                 }
             }
         }
@@ -309,6 +314,11 @@ impl Supervisor<'_> {
         events(Event::AllGone);
         Ok(Outcome::Ended { status })
     }
+}
+
+/// Somebody has changed its user, and only it can end itself now.
+fn unsent(signal: Signal, pid: Pid, error: &io::Error) -> Event<'static> {
+    Event::Warning(format!("cannot send {signal} to process (PID {pid}): {error}"))
 }
 
 /// A living process of the daemon's group other than this one.

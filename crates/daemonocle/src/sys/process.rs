@@ -392,10 +392,15 @@ pub(crate) fn exists(pid: Pid) -> bool {
     !matches!(rx::test_kill_process(pid.into()), Err(rustix::io::Errno::SRCH))
 }
 
-/// Sends a signal to a child that has not been buried, and whose number is therefore its own.
+/// Sends a signal to a child that has not been buried, and whose number is therefore its own (kill(2)).
+/// `EPERM` if it has changed its user: then only it can end itself.
+pub(crate) fn send_to_child(child: Pid, signal: Signal) -> io::Result<()> {
+    Ok(rx::kill_process(child.into(), signal.to_rustix())?)
+}
+
+/// [`send_to_child`], where nobody is left who could be told of a failure.
 pub(crate) fn kill_child(child: Pid, signal: Signal) {
-    // ESRCH cannot be; EPERM if it has changed its user: then only it can end itself.
-    let _ = rx::kill_process(child.into(), signal.to_rustix());
+    let _ = send_to_child(child, signal);
 }
 
 /// Sends a signal to a child that somebody else may bury at any moment, for instance the kernel, where

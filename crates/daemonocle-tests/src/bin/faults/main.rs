@@ -10,122 +10,21 @@
 //! Prints a table, and what was wrong; the exit code is 1 if anything was. Needs Linux on x86-64, and the
 //! permission to trace processes of one's own (ptrace(2)).
 
+#[cfg(target_arch = "x86_64")]
 mod errors;
+#[cfg(target_arch = "x86_64")]
 mod scenario;
+#[cfg(target_arch = "x86_64")]
+mod sweep;
+#[cfg(target_arch = "x86_64")]
 mod tracer;
 
-use std::collections::BTreeSet;
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
-
-use scenario::{ALL, Scenario};
-use tracer::{Call, Fault, Point};
-
-fn main() -> ExitCode {
-    // The daemons become our children, and we bury them.
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
-    tracer::block_child_signals().unwrap();
-    let mut every = 1;
-    let mut chosen = Vec::new();
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match (&*argument, ALL.into_iter().find(|scenario| scenario.name() == argument)) {
-            ("--every", _) => every = arguments.next().and_then(|text| text.parse().ok()).unwrap(),
-            (_, Some(scenario)) => chosen.push(scenario),
-            _ => panic!("unknown: {argument}"),
-        }
-    }
-    if chosen.is_empty() {
-        chosen = ALL.to_vec();
-    }
-    println!(
-        "{:10}  {:>5}  {:>7}  {:>6}  {:>6}  {:>6}  {:>6}  broken",
-        "", "calls", "threads", "failed", "killed", "held", "unmet"
-    );
-    let broken: usize = chosen.into_iter().map(|scenario| sweep(scenario, every)).sum();
-    println!("{broken} promises broken");
-    ExitCode::from(u8::from(broken > 0))
+#[cfg(target_arch = "x86_64")]
+fn main() -> std::process::ExitCode {
+    sweep::main()
 }
 
-/// All faults in one scenario; how many promises were broken.
-fn sweep(scenario: Scenario, every: usize) -> usize {
-    let calls = survey(scenario);
-    let threads = calls.iter().map(|call| call.point.thread).max().unwrap_or(0) + 1;
-    let plans: Vec<_> = calls.iter().flat_map(|call| faults(*call)).collect();
-    let (mut failed, mut killed, mut held, mut unmet, mut broken) = (0, 0, 0, 0, 0);
-    for (call, fault) in plans.into_iter().step_by(every) {
-        let (outcome, complaints) = scenario.run(Some((call.point, fault)));
-        let count = match fault {
-            Fault::Error(_) => &mut failed,
-            Fault::Kill => &mut killed,
-            Fault::Hold => &mut held,
-        };
-        match outcome.met {
-            Some(_) => *count += 1,
-            None => unmet += 1,
-        }
-        for complaint in &complaints {
-            let met = outcome.met.map_or("nothing", |call| errors::of(call.number).0);
-            let fault = match fault {
-                Fault::Error(error) => errors::name(error),
-                other => format!("{other:?}"),
-            };
-            let Point { thread, place } = call.point;
-            println!(
-                "BROKEN  {}: thread {thread}, call {place}, {met}, {fault}: {complaint}",
-                scenario.name()
-            );
-        }
-        broken += usize::from(!complaints.is_empty());
-        bury();
-    }
-    println!(
-        "{:10}  {:5}  {threads:7}  {failed:6}  {killed:6}  {held:6}  {unmet:6}  {broken}",
-        scenario.name(),
-        calls.len(),
-    );
-    broken
-}
-
-/// The calls of some runs without a fault, in which nothing must be wrong.
-fn survey(scenario: Scenario) -> Vec<Call> {
-    let mut seen = BTreeSet::new();
-    let mut calls = Vec::new();
-    for _ in 0..3 {
-        let (outcome, complaints) = scenario.run(None);
-        assert!(complaints.is_empty(), "{}: without any fault: {complaints:?}", scenario.name());
-        // What runs the command is the sweep itself.
-        let begin = Point { thread: outcome.command, place: 0 };
-        seen.insert(begin);
-        calls.extend(outcome.calls.into_iter().filter(|call| seen.insert(call.point)));
-        bury();
-    }
-    calls.sort_by_key(|call| call.point);
-    calls
-}
-
-fn faults(call: Call) -> impl Iterator<Item = (Call, Fault)> {
-    let errors = errors::of(call.number).1.iter().map(|error| Fault::Error(*error));
-    errors.chain([Fault::Kill, Fault::Hold]).map(move |fault| (call, fault))
-}
-
-/// Buries those of our children that have ended.
-fn bury() {
-    // SAFETY: no status is asked for.
-    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
-}
-
-/// Whether it becomes so in good time.
-fn patiently(mut is_so: impl FnMut() -> bool) -> bool {
-    let begun = Instant::now();
-    loop {
-        bury();
-        if is_so() {
-            return true;
-        }
-        if begun.elapsed() > Duration::from_secs(8) {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+#[cfg(not(target_arch = "x86_64"))]
+fn main() {
+    println!("skipped: faults: the registers of this processor are not known to it");
 }

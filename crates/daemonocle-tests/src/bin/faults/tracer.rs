@@ -309,7 +309,7 @@ impl Tracer<'_> {
         let call = Call { point, number: registers.orig_rax.cast_signed() };
         self.outcome.calls.push(call);
         match self.job.plan {
-            Some((wanted, fault)) if wanted == point => {
+            Some((wanted, fault)) if wanted == point && is_possible(tid, &registers, fault) => {
                 self.outcome.met = Some(call);
                 self.outcome.met_command = group_of(tid) == Some(command);
                 match fault {
@@ -363,6 +363,25 @@ impl Tracer<'_> {
             }
         }
     }
+}
+
+/// Whether this can come of the call: pipes, sockets and the like have no disk, and a pipe that does not
+/// block is not interrupted.
+fn is_possible(tid: Tid, registers: &libc::user_regs_struct, fault: Fault) -> bool {
+    let is_of_file = [libc::SYS_fstat, libc::SYS_read, libc::SYS_write]
+        .contains(&registers.orig_rax.cast_signed());
+    let Fault::Error(error) = fault else { return true };
+    let target = fs::read_link(format!("/proc/{tid}/fd/{}", registers.rdi)).unwrap_or_default();
+    let target = target.to_string_lossy();
+    let has_disk = !["pipe:", "socket:", "anon_inode:"].iter().any(|kind| target.starts_with(kind));
+    if !is_of_file || has_disk {
+        return true;
+    }
+    let info = fs::read_to_string(format!("/proc/{tid}/fdinfo/{}", registers.rdi));
+    let info = info.unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok()).unwrap_or(0);
+    error == libc::EINTR && flags & libc::O_NONBLOCK == 0
 }
 
 /// The process that a thread belongs to.
