@@ -107,6 +107,36 @@ fn signals_are_passed_on() {
     }
 }
 
+/// As when the daemon has changed its user.
+#[test]
+fn a_signal_that_cannot_be_passed_on_is_told() {
+    let name = "a_signal_that_cannot_be_passed_on_is_told";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite");
+    let log = sandbox.path("calls");
+    // In a process group of its own: else it would be one of those that are waited for.
+    let deny = ["strace", "-DD", "-o", log.to_str().unwrap(), "-e", "trace=kill"];
+    let deny = [&deny[..], &["--inject=kill:error=EPERM:when=1"]].concat();
+    let mut running = fixture.run(&["start", "--debug"]).under(&deny).spawn();
+    eventually("it starts", || fixture.pid().is_some() || !running.is_running());
+    if running.stderr().contains("strace: ") {
+        return skip(name, "strace cannot trace");
+    }
+    running.says(OK);
+    let pid = fixture.settled();
+    sandbox.signal(running.pid(), Signal::TERM);
+    let forwarding = "Received signal SIGTERM (15). Forwarding to child...\n";
+    running.says(&format!("{OK}{forwarding}"));
+    sandbox.signal(running.pid(), Signal::TERM);
+    let warning = format!(
+        "WARNING: cannot send SIGTERM (15) to process (PID {pid}): Operation not permitted (os error 1)\n"
+    );
+    running.finish().expect(0, &format!("{OK}{forwarding}{forwarding}{GONE}"), &warning);
+}
+
 #[track_caller]
 fn ended_by(signal: Signal) {
     let sandbox = Sandbox::new();
