@@ -213,6 +213,23 @@ fn a_daemon_that_is_killed_meanwhile() {
     fixture.status().expect(1, "example -- not running\n", "");
 }
 
+/// Nor is one whose new process has died by the time the old one has ended.
+#[test]
+fn a_new_daemon_that_is_killed_meanwhile() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox).set("hook", "hang").set("stop", "20");
+    let old = fixture.started();
+    let client = fixture.run(&["reload"]).spawn();
+    eventually("the old one is about to end", || !fixture.hook_log().is_empty());
+    let new = fixture.pid().unwrap();
+    sandbox.kill(new);
+    eventually("it is gone", || fixture.status().code() == Some(1));
+    sandbox.kill(old);
+    let why = format!("ERROR: example (PID {new}) has taken over, and ended since\n");
+    client.finish().expect(1, FAILED, &why);
+    sandbox.expect_nobody();
+}
+
 #[test]
 fn in_the_foreground() {
     let sandbox = Sandbox::new();

@@ -72,6 +72,10 @@ pub(crate) fn reload(settings: &Settings, events: Events<'_>) -> Result<Outcome,
         if let Some(pid) = request.make()? {
             // Only then is the new one the child of PID 1, which a service manager makes sure of.
             request.wait_for_end(settings.stop_timeout)?;
+            // That may have been longer than the new one's life.
+            if let Ok(Presence::Absent { .. }) = pid_file::look(&location) {
+                return Err(has_died(name, pid));
+            }
             events(Event::Done);
             return Ok(Outcome::Reloaded { pid });
         }
@@ -196,6 +200,10 @@ impl Request<'_> {
 
 fn has_ended(name: &str, pid: Pid) -> Error {
     Error::new(Kind::Start, format!("{name} (PID {pid}) has ended instead of reloading"))
+}
+
+fn has_died(name: &str, pid: Pid) -> Error {
+    Error::new(Kind::Start, format!("{name} (PID {pid}) has taken over, and ended since"))
 }
 
 fn cannot_ask(name: &str, pid: Pid, error: io::Error) -> Error {
