@@ -20,6 +20,7 @@ pub struct Terminal {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
+    reader: thread::JoinHandle<()>,
 }
 
 impl Terminal {
@@ -57,13 +58,13 @@ impl Terminal {
 
         let screen = Arc::new(Mutex::new(Vec::new()));
         let (sink, mut source) = (Arc::clone(&screen), File::from(keyboard.try_clone().unwrap()));
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = source.read(&mut buffer) {
                 sink.lock().unwrap().extend_from_slice(&buffer[..count]);
             }
         });
-        Self { child, keyboard: keyboard.into(), screen }
+        Self { child, keyboard: keyboard.into(), screen, reader }
     }
 
     /// The PID of the session's leader.
@@ -99,15 +100,19 @@ impl Terminal {
         assert!(shown.is_some(), "it does not show {text:?} but {:?}", self.screen());
     }
 
-    /// Waits for the end of the session's leader, and gives its exit code and signal.
+    /// Waits for the end of the session's leader, and gives its exit code and signal. The screen is then
+    /// complete.
     ///
     /// # Panics
     ///
-    /// If that takes too long.
+    /// If that takes too long, or if somebody stays on the terminal.
     #[track_caller]
     pub fn finish(&mut self) -> (Option<i32>, Option<i32>) {
         let status = within(DEADLINE, || self.child.try_wait().unwrap());
         let status = status.unwrap_or_else(|| panic!("no end; it shows {:?}", self.screen()));
+        // What was written last may be unread when the leader is dead.
+        let complete = within(DEADLINE, || self.reader.is_finished().then_some(()));
+        assert!(complete.is_some(), "somebody is still there; it shows {:?}", self.screen());
         (status.code(), status.signal())
     }
 }

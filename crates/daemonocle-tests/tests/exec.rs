@@ -427,6 +427,29 @@ fn in_the_foreground() {
     sandbox.expect_nobody();
 }
 
+/// Also when its keeper has not heard of it for itself and from its parent, but once for both.
+#[test]
+fn one_ctrl_c_in_the_foreground_takes_nothing_from_the_next_signal() {
+    let sandbox = Sandbox::new();
+    let fixture = listening(&sandbox);
+    let mut terminal = Terminal::of(fixture.run(&["start", "--debug"]));
+    terminal.shows("OK");
+    let program = fixture.settled();
+    eventually("it listens", || sandbox.read("log") == "begun\n");
+    let keeper = stat(program).unwrap().parent;
+    sandbox.signal(keeper, Signal::STOP);
+    eventually("it has stopped", || stat(keeper).is_some_and(|stat| stat.state == 'T'));
+    terminal.types("\x03");
+    terminal.shows("Received signal SIGINT (2). Forwarding to child...");
+    eventually("its parent waits", || stat(terminal.pid()).is_some_and(|stat| stat.state == 'S'));
+    sandbox.signal(keeper, Signal::CONT);
+    eventually("it has come", || sandbox.read("log") == "begun\nINT\n");
+    sandbox.signal(terminal.pid(), Signal::INT);
+    eventually("the next has come", || sandbox.read("log") == "begun\nINT\nINT\n");
+    sandbox.signal(terminal.pid(), Signal::TERM);
+    assert_eq!(terminal.finish(), (Some(0), None));
+}
+
 #[test]
 fn in_the_foreground_its_end_is_the_end() {
     for (script, code, signal) in

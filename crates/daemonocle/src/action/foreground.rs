@@ -20,7 +20,7 @@ use crate::sys::signal::{Blocked, ChildrenStay, Signal, stop_self};
 use super::birth::Place;
 use super::start::{Launch, Subject};
 use super::watch::{Failure, Step, Watch};
-use super::{Event, Events, Outcome};
+use super::{Event, Events, Outcome, keeper};
 
 /// What is passed on to the daemon, with words.
 const FORWARDED: [Signal; 6] =
@@ -40,6 +40,7 @@ pub(super) fn run(
     let children = ChildrenStay::begin().map_err(|error| cannot("handle signals", error))?;
     let subreaper = Subreaper::begin().map_err(|error| cannot("adopt orphans", error))?;
     process::flush_streams();
+    let is_program = subject.is_program();
     let parent = Pid::current();
     let daemon = match process::fork(launch.proof).map_err(|error| cannot("fork", error))? {
         Fork::Child => {
@@ -57,6 +58,7 @@ pub(super) fn run(
     let mut supervisor = Supervisor {
         launch,
         daemon,
+        is_program,
         phase: Phase::SettingUp,
         status: None,
         successor_status: None,
@@ -88,6 +90,8 @@ enum Phase {
 struct Supervisor<'a> {
     launch: &'a mut Launch,
     daemon: Pid,
+    /// Whether the daemon is the keeper of a program.
+    is_program: bool,
     phase: Phase,
     /// How the daemon has ended, once it has.
     status: Option<ExitStatus>,
@@ -211,8 +215,11 @@ impl Supervisor<'_> {
         if FORWARDED.contains(&signal) {
             events(Event::Forwarding(signal));
         }
+        // A program has it already. A function counts what comes both ways, and looks at the larger number.
+        let is_there =
+            self.is_program && sender == Sender::Kernel && keeper::TYPED.contains(&signal);
         // One that has a successor passes it on, until that is our own child.
-        if let Err(error) = process::send_to_child(self.daemon, signal) {
+        if !is_there && let Err(error) = process::send_to_child(self.daemon, signal) {
             events(unsent(signal, self.daemon, &error));
         }
         if signal == Signal::TSTP {

@@ -28,6 +28,10 @@ pub(super) const PASSED_ON: [Signal; 8] = [
     Signal::CONT,
 ];
 
+/// What a key sends to the whole job (termios(3), `ISIG`), of which the program is in the foreground. Nobody
+/// else passes it on: that could come first, and would be taken for something of its own.
+pub(super) const TYPED: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::TSTP];
+
 /// The program that is kept, and the signals for it.
 pub(super) struct Kept {
     /// Who passes signals on, in the foreground.
@@ -108,10 +112,11 @@ impl Kept {
                 .ok()
                 .and_then(|number| state.from_terminal.get_mut(number));
             match (sender, from_terminal) {
+                (Sender::Kernel, _) if TYPED.contains(&signal) => {}
                 (Sender::Kernel, Some(count)) => *count = count.saturating_add(1),
                 (Sender::Process(Some(sender)), count) if Some(sender) == self.forwarder => {
                     match count {
-                        // Ctrl-C comes from the terminal and from our parent, and is one Ctrl-C.
+                        // That a terminal hangs up comes from it and from our parent, and is one thing.
                         Some(count) if *count > 0 => *count -= 1,
                         _ => kill_child(program, signal),
                     }

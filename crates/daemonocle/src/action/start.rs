@@ -33,6 +33,12 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
+    /// Whether it is another program, not a function of this one.
+    pub(super) fn is_program(&self) -> bool {
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*worker, Some(Worker::Program(_)))
+    }
+
     /// Takes the sockets that were passed to this program. To another one they are left as they are.
     pub(super) fn adopt_sockets(&self, proof: SingleThreaded) -> Result<(), Error> {
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
