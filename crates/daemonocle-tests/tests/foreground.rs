@@ -187,6 +187,31 @@ fn the_whole_process_group_is_waited_for() {
 
 /// Whose handle has been opened is looked at after that: a number that is listed may be another process's
 /// by then, to which nothing is to be sent.
+/// Who is waited for has a Ctrl-C from the terminal, as all of the job.
+#[test]
+fn one_ctrl_c_is_one_to_who_is_waited_for() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.write("log", "");
+    let fixture = sandbox.fixture("child-listens").set("log", &log);
+    let mut terminal = Terminal::of(plain(&fixture));
+    terminal.shows(OK);
+    let daemon = fixture.settled();
+    eventually("it listens", || sandbox.read("log") == "begun\n");
+    sandbox.signal(daemon, Signal::TERM);
+    eventually("the daemon has ended", || !is_alive(daemon));
+    // Two that come at once are one to anybody: so this one comes later.
+    sandbox.signal(terminal.pid(), Signal::STOP);
+    eventually("it stops", || stat(terminal.pid()).is_some_and(|stat| stat.state == 'T'));
+    terminal.types("\x03");
+    eventually("it has come", || sandbox.read("log") == "begun\nINT\n");
+    sandbox.signal(terminal.pid(), Signal::CONT);
+    terminal.shows(FORWARDING);
+    eventually("its parent waits", || stat(terminal.pid()).is_some_and(|stat| stat.state == 'S'));
+    sandbox.write("log.done", "");
+    assert_eq!(terminal.finish(), (Some(0), None));
+    assert_eq!(sandbox.read("log"), "begun\nINT\n");
+}
+
 #[test]
 fn who_is_waited_for_is_looked_at_again() {
     let name = "who_is_waited_for_is_looked_at_again";

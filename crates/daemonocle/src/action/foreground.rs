@@ -20,7 +20,7 @@ use crate::sys::signal::{Blocked, ChildrenStay, Signal, stop_self};
 use super::birth::Place;
 use super::start::{Launch, Subject};
 use super::watch::{Failure, Step, Watch};
-use super::{Event, Events, Outcome, keeper};
+use super::{Event, Events, Outcome};
 
 /// What is passed on to the daemon, with words.
 const FORWARDED: [Signal; 6] =
@@ -195,9 +195,10 @@ impl Supervisor<'_> {
     }
 
     fn on_signal(&mut self, signals: &Queue, events: Events<'_>) -> Result<(), Error> {
-        let Ok(Arrival { signal, sender, .. }) = signals.next() else {
+        let Ok(arrival) = signals.next() else {
             return Ok(());
         };
+        let Arrival { signal, sender, .. } = arrival;
         if signal == Signal::CHLD {
             // What the daemon said last, whether it has a successor above all.
             self.hear_out(events);
@@ -216,8 +217,7 @@ impl Supervisor<'_> {
             events(Event::Forwarding(signal));
         }
         // A program has it already. A function counts what comes both ways, and looks at the larger number.
-        let is_there =
-            self.is_program && sender == Sender::Kernel && keeper::TYPED.contains(&signal);
+        let is_there = self.is_program && arrival.is_typed();
         // One that has a successor passes it on, until that is our own child.
         if !is_there && let Err(error) = process::send_to_child(self.daemon, signal) {
             events(unsent(signal, self.daemon, &error));
@@ -285,10 +285,13 @@ impl Supervisor<'_> {
             }
             let sign = handle.as_ref().map(AsFd::as_fd);
             if wait_readable([Some(signals.as_fd()), sign], None).map_err(cannot)?[0]
-                && let Ok(Arrival { signal, .. }) = signals.next()
-                && FORWARDED.contains(&signal)
+                && let Ok(arrival) = signals.next()
+                && FORWARDED.contains(&arrival.signal)
             {
+                let signal = arrival.signal;
                 events(Event::Forwarding(signal));
+                // It is of our group, and has it already.
+                let handle = handle.filter(|_| !arrival.is_typed());
                 match handle.map(|handle| handle.send(signal)) {
                     Some(Err(error)) if error.raw_os_error() != Some(libc::ESRCH) => {
                         events(unsent(signal, other, &error));

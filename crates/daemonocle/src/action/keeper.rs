@@ -28,10 +28,6 @@ pub(super) const PASSED_ON: [Signal; 8] = [
     Signal::CONT,
 ];
 
-/// What a key sends to the whole job (termios(3), `ISIG`), of which the program is in the foreground. Nobody
-/// else passes it on: that could come first, and would be taken for something of its own.
-pub(super) const TYPED: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::TSTP];
-
 /// The program that is kept, and the signals for it.
 pub(super) struct Kept {
     /// Who passes signals on, in the foreground.
@@ -104,6 +100,8 @@ impl Kept {
     /// and sends the same to all) means nothing.
     pub(super) fn take(&self, arrival: Arrival, pid_file: Option<&PidFile>) -> bool {
         let Arrival { signal, sender, .. } = arrival;
+        // The program has it already.
+        let is_typed = arrival.is_typed();
         self.with(|state| {
             let Some(program) = state.program else {
                 return false;
@@ -112,7 +110,7 @@ impl Kept {
                 .ok()
                 .and_then(|number| state.from_terminal.get_mut(number));
             match (sender, from_terminal) {
-                (Sender::Kernel, _) if TYPED.contains(&signal) => {}
+                _ if is_typed => {}
                 (Sender::Kernel, Some(count)) => *count = count.saturating_add(1),
                 (Sender::Process(Some(sender)), count) if Some(sender) == self.forwarder => {
                     match count {

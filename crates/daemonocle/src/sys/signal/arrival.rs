@@ -26,6 +26,15 @@ pub(crate) struct Arrival {
     pub(crate) ticket: Option<Ticket>,
 }
 
+impl Arrival {
+    /// Whether a key has sent it, which is to all processes of a job (termios(3), `ISIG`). Whoever passes it on
+    /// to one of them may be there first, and then it is taken for two.
+    pub(crate) fn is_typed(&self) -> bool {
+        let keys = [Signal::INT, Signal::QUIT, Signal::TSTP];
+        self.sender == Sender::Kernel && keys.contains(&self.signal)
+    }
+}
+
 /// A moment, in nanoseconds of `CLOCK_MONOTONIC` (clock_gettime(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
