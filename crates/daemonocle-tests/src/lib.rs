@@ -4,7 +4,7 @@
 //! and looks at exit code, both output streams, the file system and `/proc`. The daemons are
 //! `src/bin/fixture`, whose definition and behaviour come from the environment.
 //!
-//! Rules: nothing sleeps to synchronise ([`eventually`] is the only place that polls); a dead
+//! Rules: nothing sleeps to synchronise ([`eventually`] and [`within`] are the only place that polls); a dead
 //! process may stay a zombie for as long as PID 1 likes, and is dead ([`is_alive`]); nothing but
 //! what a sandbox has started is ever signalled ([`Sandbox::signal`]), and a sandbox leaves nothing
 //! behind, whether its test passes or fails.
@@ -33,4 +33,4 @@ pub use run::{Output, Run, Running};
 pub use sandbox::Sandbox;
 pub use stranger::Stranger;
 pub use trace::Calls;
-pub use wait::{DEADLINE, eventually, takes_less_than};
+pub use wait::{DEADLINE, eventually, takes_less_than, within};

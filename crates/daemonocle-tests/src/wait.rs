@@ -28,7 +28,7 @@ pub fn takes_less_than(limit: Duration, mut act: impl FnMut()) -> bool {
 }
 
 /// Asks again and again until there is an answer; `None`: not within `limit`.
-pub(crate) fn within<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn within<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {

@@ -17,6 +17,8 @@ mod scenario;
 #[cfg(target_arch = "x86_64")]
 mod sweep;
 #[cfg(target_arch = "x86_64")]
+mod sys;
+#[cfg(target_arch = "x86_64")]
 mod tracer;
 
 #[cfg(target_arch = "x86_64")]

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use daemonocle_tests::within;
 
 use crate::errors;
 use crate::scenario::{ALL, Scenario};
-use crate::tracer::{self, Call, Fault, Point};
+use crate::sys;
+use crate::tracer::{Call, Fault, Point};
 
 pub(crate) fn main() -> ExitCode {
     // The daemons become our children, and we bury them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
-    tracer::block_child_signals().unwrap();
+    sys::block_child_signals().unwrap();
     let mut every = 1;
     let mut chosen = Vec::new();
     let mut arguments = std::env::args().skip(1);
@@ -64,7 +67,7 @@ fn sweep(scenario: Scenario, every: usize) -> usize {
             );
         }
         broken += usize::from(!complaints.is_empty());
-        bury();
+        sys::bury();
     }
     println!(
         "{:10}  {:5}  {threads:7}  {failed:6}  {killed:6}  {held:6}  {unmet:6}  {broken}",
@@ -85,7 +88,7 @@ fn survey(scenario: Scenario) -> Vec<Call> {
         let begin = Point { thread: outcome.command, place: 0 };
         seen.insert(begin);
         calls.extend(outcome.calls.into_iter().filter(|call| seen.insert(call.point)));
-        bury();
+        sys::bury();
     }
     calls.sort_by_key(|call| call.point);
     calls
@@ -96,23 +99,11 @@ fn faults(call: Call) -> impl Iterator<Item = (Call, Fault)> {
     errors.chain([Fault::Kill, Fault::Hold]).map(move |fault| (call, fault))
 }
 
-/// Buries those of our children that have ended.
-fn bury() {
-    // SAFETY: no status is asked for.
-    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
-}
-
 /// Whether it becomes so in good time.
 pub(crate) fn patiently(mut is_so: impl FnMut() -> bool) -> bool {
-    let begun = Instant::now();
-    loop {
-        bury();
-        if is_so() {
-            return true;
-        }
-        if begun.elapsed() > Duration::from_secs(8) {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let so = within(Duration::from_secs(8), || {
+        sys::bury();
+        is_so().then_some(())
+    });
+    so.is_some()
 }

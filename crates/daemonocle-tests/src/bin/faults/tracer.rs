@@ -2,19 +2,15 @@
 //! held: ptrace(2).
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsString, c_int, c_long, c_void};
+use std::ffi::{OsString, c_int};
 use std::fs;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
-use std::ptr;
 use std::time::{Duration, Instant};
 
-/// A thread, or a process.
-pub(crate) type Tid = libc::pid_t;
+use crate::sys::{self, Tid, next_event, registers, set_registers, trace};
 
 /// What happens at the chosen call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,31 +78,6 @@ const OPTIONS: c_int = libc::PTRACE_O_TRACESYSGOOD
     | libc::PTRACE_O_TRACEEXEC
     | libc::PTRACE_O_EXITKILL;
 
-fn check(result: c_long) -> io::Result<c_long> {
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
-}
-
-fn trace(request: u32, tid: Tid, data: c_long) -> io::Result<c_long> {
-    // SAFETY: none of the requests that are made like this reads or writes memory of this process.
-    check(unsafe { libc::ptrace(request, tid, ptr::null_mut::<c_void>(), data as *mut c_void) })
-}
-
-fn registers(tid: Tid) -> io::Result<libc::user_regs_struct> {
-    let mut registers = MaybeUninit::<libc::user_regs_struct>::uninit();
-    let place = registers.as_mut_ptr();
-    // SAFETY: the place has room for what the kernel writes.
-    check(unsafe { libc::ptrace(libc::PTRACE_GETREGS, tid, ptr::null_mut::<c_void>(), place) })?;
-    // SAFETY: the call has succeeded, and so has filled it in.
-    Ok(unsafe { registers.assume_init() })
-}
-
-fn set_registers(tid: Tid, registers: &libc::user_regs_struct) -> io::Result<()> {
-    let place = ptr::from_ref(registers);
-    // SAFETY: the kernel reads the registers, which are valid for the whole call.
-    check(unsafe { libc::ptrace(libc::PTRACE_SETREGS, tid, ptr::null_mut::<c_void>(), place) })
-        .map(drop)
-}
-
 /// A thread that is looked at.
 struct Thread {
     index: usize,
@@ -166,49 +137,11 @@ impl Tracer<'_> {
 
     /// Runs the command, from its first call as a program of its own on.
     fn begin(&mut self) -> io::Result<()> {
-        let string = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::from);
-        let words: Vec<_> =
-            self.job.words.iter().map(|word| string(word.as_bytes())).collect::<io::Result<_>>()?;
-        let environment: Vec<_> = self
-            .job
-            .environment
-            .iter()
-            .map(|(name, value)| string(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
-            .collect::<io::Result<_>>()?;
-        let pointers = |list: &[CString]| -> Vec<_> {
-            list.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
-        };
-        let (argv, envp) = (pointers(&words), pointers(&environment));
-        let open = |path: &Path| fs::File::options().create(true).append(true).open(path);
-        let null = fs::File::options().read(true).write(true).open("/dev/null")?;
-        let streams = [null, open(self.job.stdout)?, open(self.job.stderr)?];
-        // SAFETY: this process has one thread; the child makes system calls only.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            for (number, stream) in streams.iter().enumerate() {
-                use std::os::fd::AsRawFd;
-                // SAFETY: takes numbers.
-                unsafe { libc::dup2(stream.as_raw_fd(), number as c_int) };
-            }
-            // SAFETY: an empty set of signals is a valid one.
-            let none: libc::sigset_t = unsafe { std::mem::zeroed() };
-            // SAFETY: the set is valid for the whole call.
-            unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) };
-            // SAFETY: takes a number: waits here until it is being looked at.
-            unsafe { libc::raise(libc::SIGSTOP) };
-            // SAFETY: strings end in NUL, lists in a null pointer, and all are valid.
-            unsafe { libc::execve(argv[0], argv.as_ptr(), envp.as_ptr()) };
-            // SAFETY: takes a number, and does not return.
-            unsafe { libc::_exit(127) }
-        }
-        check(pid.into())?;
+        let streams = [self.job.stdout, self.job.stderr];
+        let pid = sys::spawn_stopped(self.job.words, self.job.environment, streams)?;
         self.command = pid;
-        let mut status = 0;
-        // SAFETY: the place is valid for the whole call.
-        check(unsafe { libc::waitpid(pid, &raw mut status, libc::WUNTRACED) }.into())?;
         trace(libc::PTRACE_SEIZE, pid, OPTIONS.into())?;
-        // SAFETY: takes numbers; it is our own child.
-        check(unsafe { libc::kill(pid, libc::SIGCONT) }.into())?;
+        sys::kill(pid, libc::SIGCONT)?;
         trace(libc::PTRACE_INTERRUPT, pid, 0)?;
         self.outcome.command = self.count;
         self.add(pid);
@@ -230,8 +163,8 @@ impl Tracer<'_> {
                 None if self.outcome.status.is_some() => return Ok(()),
                 None if self.job.ends_by_signal && !has_asked => {
                     has_asked = true;
-                    // SAFETY: takes numbers; it is our own child, not waited for yet.
-                    unsafe { libc::kill(self.command, libc::SIGTERM) };
+                    // It has not been waited for yet.
+                    sys::kill(self.command, libc::SIGTERM)?;
                 }
                 None => {}
             }
@@ -323,8 +256,8 @@ impl Tracer<'_> {
                     }
                     Fault::Kill => {
                         if let Some(group) = group_of(tid) {
-                            // SAFETY: takes numbers; it is being looked at, and so has not been buried.
-                            unsafe { libc::kill(group, libc::SIGKILL) };
+                            // It is being looked at, and so has not been buried.
+                            let _ = sys::kill(group, libc::SIGKILL);
                         }
                     }
                     Fault::Hold => thread.held_until = Some(Instant::now() + HELD),
@@ -338,8 +271,8 @@ impl Tracer<'_> {
     /// Lets everybody go on unobserved.
     fn leave(&mut self) {
         if self.outcome.status.is_none() {
-            // SAFETY: takes numbers; it is our own child, not waited for yet.
-            unsafe { libc::kill(self.command, libc::SIGKILL) };
+            // It has not been waited for yet.
+            let _ = sys::kill(self.command, libc::SIGKILL);
         }
         let begun = Instant::now();
         for tid in self.threads.keys() {
@@ -393,48 +326,4 @@ fn group_of(tid: Tid) -> Option<Tid> {
 fn resume(tid: Tid, signal: c_int) {
     // ESRCH: it has been killed meanwhile.
     let _ = trace(libc::PTRACE_SYSCALL, tid, signal.into());
-}
-
-/// Waits this long for the next thing that one of them does. SIGCHLD is blocked.
-fn next_event(limit: Duration) -> io::Result<Option<(Tid, c_int)>> {
-    let until = Instant::now() + limit;
-    loop {
-        let mut status = 0;
-        // SAFETY: the place is valid for the whole call.
-        let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::WNOHANG) };
-        match tid {
-            0 => {}
-            -1 => {
-                let error = io::Error::last_os_error();
-                match error.raw_os_error() {
-                    Some(libc::ECHILD) => {}
-                    Some(libc::EINTR) => continue,
-                    _ => return Err(error),
-                }
-            }
-            tid => return Ok(Some((tid, status))),
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(None);
-        }
-        // SAFETY: an empty set of signals is a valid one.
-        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-        // SAFETY: the set is valid.
-        unsafe { libc::sigaddset(&raw mut set, libc::SIGCHLD) };
-        let time = libc::timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
-        // SAFETY: set and time are valid for the whole call; what has come is not asked for.
-        unsafe { libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const time) };
-    }
-}
-
-/// Makes SIGCHLD one that is waited for.
-pub(crate) fn block_child_signals() -> io::Result<()> {
-    // SAFETY: an empty set of signals is a valid one.
-    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the set is valid.
-    unsafe { libc::sigaddset(&raw mut set, libc::SIGCHLD) };
-    // SAFETY: the set is valid for the whole call.
-    check(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) }.into())
-        .map(drop)
 }
