@@ -25,11 +25,13 @@ mod attempt;
 mod bystander;
 mod contents;
 mod holder;
+mod look;
 mod orphan;
 mod place;
 mod program;
 mod signs;
 mod succession;
+mod sweep;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -39,12 +41,11 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use crate::config::{Location, Patience};
 use crate::error::{Error, Kind};
 use crate::sys::fd::{deadline_in, wait_readable};
-use crate::sys::fs::{Access, Dir, Inode, Meta, Missing, set_length, set_mode};
+use crate::sys::fs::{Dir, Inode, Meta, Missing, set_length, set_mode};
 use crate::sys::lock::{self, Byte, Holder};
 use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, holds_lock};
@@ -52,15 +53,14 @@ use crate::sys::process::{Pid, PidFd};
 use crate::sys::retry;
 use crate::sys::signal::{Signal, ignoring};
 
-use access::{
-    existing_dir, inode_in, inspect_file, is_sole_in_place, is_unpublished, no_dir, open_dir,
-    open_existing, open_or_create, require_expendable,
-};
-use attempt::{Attempt, Site, Taken, evict};
+use access::{no_dir, open_dir, open_or_create};
+use attempt::{Site, Taken, evict};
 pub(crate) use bystander::bystander;
-use holder::Startup;
 pub(crate) use holder::{Presence, Running};
+use look::running_for_a_reader;
+pub(crate) use look::{look, offers_reload, wait_for_outcome};
 use signs::Signs;
+pub(crate) use sweep::{Origin, sweep};
 
 const STARTUP: Byte = Byte(1 << 30);
 const CLAIM: Byte = Byte((1 << 30) + 1);
@@ -349,152 +349,5 @@ impl PidFile {
 
     fn cannot(&self, what: &str, error: io::Error) -> Error {
         Error::system(format!("cannot {what} PID file {:?}", self.path), error)
-    }
-}
-
-/// Whether this daemon reloads when it is asked to.
-pub(crate) fn offers_reload(location: &Location, running: &Running) -> Result<bool, Error> {
-    // Without it, it was deleted or moved: whoever is found all the same can only be ended.
-    let Some(file) = &running.pin else {
-        return Ok(false);
-    };
-    let holder = lock::holder(file, RELOADS);
-    let holder = holder.map_err(|error| location.cannot("examine the locks of", error))?;
-    Ok(holder == Some(Holder::Process(running.holder)))
-}
-
-/// Looks who holds the PID file at `location`. Reads, and changes nothing.
-pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
-    let dir = existing_dir(location)?;
-    let presence = match &dir {
-        None => Presence::Absent { broken: false },
-        Some(dir) => look_in(location, dir)?,
-    };
-    match presence {
-        Presence::Absent { .. } => {
-            let entry = dir.as_ref().map(|dir| (dir, place::of_entry(dir.inode(), location)));
-            let orphan =
-                orphan::find(location, entry).map_err(|e| location.cannot("look for", e))?;
-            Ok(orphan.map_or(presence, Presence::Running))
-        }
-        other => Ok(other),
-    }
-}
-
-fn look_in(location: &Location, dir: &Dir) -> Result<Presence, Error> {
-    let own = *own();
-    if let Some((own, pid)) = own
-        && pid == Pid::current()
-        && inode_in(location, dir)? == Some(own)
-    {
-        return Ok(Presence::Running(Running::new(pid, PidFd::open(pid), own)));
-    }
-    let opened = match open_existing(location, dir, Access::Read) {
-        Err(error) if error.is_permission_denied() && is_unpublished(location, dir)? => {
-            return Ok(Presence::Starting);
-        }
-        other => other?,
-    };
-    match opened {
-        None => Ok(Presence::Absent { broken: false }),
-        Some((file, inode)) => {
-            // Whoever could have made the file could pose as the daemon.
-            inspect_file(location, &file)?;
-            let place = place::of_entry(dir.inode(), location);
-            let presence = holder::identify(location, place, &file, inode, Startup::Theirs)?;
-            Ok(match presence {
-                Presence::Running(running) => {
-                    Presence::Running(Running { pin: Some(file), ..running })
-                }
-                other => other,
-            })
-        }
-    }
-}
-
-/// Removes what a daemon that has ended could not remove, unless somebody is at the file again;
-/// whether it did. A file that is `Unknown` must be one that a start would use.
-pub(crate) fn sweep(location: &Location, origin: Origin) -> Result<bool, Error> {
-    let Some(dir) = existing_dir(location)? else {
-        return Ok(false);
-    };
-    // What has taken the place of the daemon's file is left alone, unopened.
-    if let Origin::Daemon(its) = origin
-        && inode_in(location, &dir)? != Some(its)
-    {
-        return Ok(false);
-    }
-    let (file, inode) = match open_existing(location, &dir, Access::ReadWrite) {
-        Ok(Some(opened)) => opened,
-        Ok(None) => return Ok(false),
-        // Not ours to remove, and in nobody's way: a file that nobody holds means "not running".
-        Err(error) if error.is_permission_denied() => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let is_it = match origin {
-        Origin::Daemon(its) => its == inode,
-        Origin::Unknown => {
-            inspect_file(location, &file).and_then(|()| require_expendable(location, &file)).is_ok()
-        }
-    };
-    if !is_it {
-        return Ok(false);
-    }
-    let cannot = |error| location.cannot("lock", error);
-    let mut attempt = Attempt::at_shared(&file, STARTUP).map_err(cannot)?;
-    if attempt == Attempt::Taken {
-        attempt = Attempt::at_shared(&file, CLAIM).map_err(cannot)?;
-    }
-    match attempt {
-        Attempt::Taken if !is_sole_in_place(location, &dir, inode)? => return Ok(false),
-        Attempt::Taken => {
-            let places = place::both(dir.inode(), location);
-            PidFile::new(location, file, dir, inode, places).remove()?;
-        }
-        Attempt::Squatted => evict(location, &dir, inode).or_else(|error| {
-            // As above: not ours to remove. Without its text it misleads nobody.
-            set_length(&file, 0).map_err(|_| error)
-        })?,
-        Attempt::Held => {}
-    }
-    Ok(attempt != Attempt::Held)
-}
-
-/// How a PID file came to be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// A daemon that was seen alive had this one.
-    Daemon(Inode),
-    /// Anybody may have put it there.
-    Unknown,
-}
-
-/// Waits for the outcome of a start in progress until `deadline`; `false`: it passed. Only for
-/// somebody who may write to the file.
-pub(crate) fn wait_for_outcome(
-    location: &Location,
-    deadline: Option<Instant>,
-) -> Result<bool, Error> {
-    let Some(dir) = existing_dir(location)? else {
-        return Ok(true);
-    };
-    match open_existing(location, &dir, Access::ReadWrite)? {
-        None => Ok(true),
-        Some((file, _)) => lock::wait_shared(&file, STARTUP, deadline)
-            .map_err(|error| location.cannot("lock", error)),
-    }
-}
-
-/// The daemon that is running, for somebody who may read its PID file and not write to it. A file
-/// that somebody else could have made says nothing.
-fn running_for_a_reader(location: &Location, dir: &Dir) -> Result<Option<Pid>, Error> {
-    let Ok(Some((file, inode))) = open_existing(location, dir, Access::Read) else {
-        return Ok(None);
-    };
-    inspect_file(location, &file)?;
-    let place = place::of_entry(dir.inode(), location);
-    match holder::identify(location, place, &file, inode, Startup::Theirs)? {
-        Presence::Running(running) => Ok(Some(running.pid())),
-        Presence::Absent { .. } | Presence::Starting => Ok(None),
     }
 }

@@ -1,11 +1,11 @@
 //! Processes: fork(2), sessions, waiting, and the pidfd that names one for good.
 
+mod child;
+
 use std::fmt;
 use std::io;
 use std::num::NonZeroI32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 
 use rustix::process as rx;
 
@@ -13,7 +13,12 @@ use super::answer::Ticket;
 use super::hooks::keeping_descriptors;
 use super::signal::arrival::Polite;
 use super::signal::{Blocked, Signal};
-use super::{check, proc, retry, user};
+use super::{check, proc, user};
+
+pub(crate) use child::{
+    Children, ended_child, has_ended, is_child, kill_child, send_to_child, signal_child, try_wait,
+    wait, wait_for_death,
+};
 
 /// The number of a process: always positive, so that it can never be taken for a group or for
 /// "everybody" by kill(2).
@@ -206,42 +211,6 @@ impl Drop for Subreaper {
     }
 }
 
-/// Which children [`wait`] means.
-#[derive(Clone, Copy)]
-pub(crate) enum Children {
-    /// One child.
-    One(Pid),
-    /// Every child.
-    Any,
-    /// Every child in the caller's process group.
-    Group,
-}
-
-/// Waits for a child to end and collects it, waitpid(2). `None`: there is no such child.
-pub(crate) fn wait(children: Children) -> io::Result<Option<(Pid, ExitStatus)>> {
-    wait_with(children, 0)
-}
-
-/// As [`wait`], but `None` also when children exist and none has ended.
-pub(crate) fn try_wait(children: Children) -> io::Result<Option<(Pid, ExitStatus)>> {
-    wait_with(children, libc::WNOHANG)
-}
-
-fn wait_with(children: Children, flags: libc::c_int) -> io::Result<Option<(Pid, ExitStatus)>> {
-    let target = match children {
-        Children::One(pid) => pid.get(),
-        Children::Any => -1,
-        Children::Group => 0,
-    };
-    let mut status = 0;
-    // SAFETY: `status` is a valid place for an int for the whole call.
-    match retry(|| check(unsafe { libc::waitpid(target, &raw mut status, flags) })) {
-        Ok(pid) => Ok(Pid::new(pid).map(|pid| (pid, ExitStatus::from_raw(status)))),
-        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// Kills every process of a group; no such group is no error.
 pub(crate) fn kill_group(group: Pid) {
     // ESRCH means that they are gone, EPERM that what is left is not ours to end.
@@ -338,9 +307,7 @@ impl MoreFiles {
         }
         Ok(Self(limit))
     }
-}
 
-impl MoreFiles {
     /// Sets the limit back, in a forked child. What is open above it stays so.
     pub(crate) fn give_back(&self) {
         let _ = rx::setrlimit(rx::Resource::Nofile, self.0);
@@ -353,65 +320,8 @@ impl Drop for MoreFiles {
     }
 }
 
-/// A child that has ended, without burying it (`WNOWAIT`, waitid(2)).
-pub(crate) fn ended_child() -> Option<Pid> {
-    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
-    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: `info` is a valid place for the answer for the whole call.
-    retry(|| check(unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) })).ok()?;
-    // SAFETY: all bytes zero are a valid value, and the kernel has written no other ones.
-    let info = unsafe { info.assume_init() };
-    // SAFETY: after waitid(2) this is the member that counts; it stays zero if nobody has ended.
-    Pid::new(unsafe { info.si_pid() })
-}
-
-/// Whether a child has ended, without burying it (`WNOWAIT`, waitid(2)).
-pub(crate) fn has_ended(child: Pid) -> bool {
-    let options = rx::WaitIdOptions::EXITED | rx::WaitIdOptions::NOHANG | rx::WaitIdOptions::NOWAIT;
-    let status = retry(|| Ok(rx::waitid(rx::WaitId::Pid(child.into()), options)?));
-    // No such child: somebody else has buried it.
-    !matches!(status, Ok(None))
-}
-
-/// Whether this is a child that nobody has buried, dead or alive.
-pub(crate) fn is_child(child: Pid) -> bool {
-    let options = rx::WaitIdOptions::EXITED | rx::WaitIdOptions::NOHANG | rx::WaitIdOptions::NOWAIT;
-    retry(|| Ok(rx::waitid(rx::WaitId::Pid(child.into()), options)?)).is_ok()
-}
-
-/// Waits until a child has ended, without burying it.
-pub(crate) fn wait_for_death(child: Pid) {
-    let options = rx::WaitIdOptions::EXITED | rx::WaitIdOptions::NOWAIT;
-    // An error: there is no such child, for somebody else has buried it.
-    let _ = retry(|| Ok(rx::waitid(rx::WaitId::Pid(child.into()), options)?));
-}
-
 /// Whether any process has this number now, asked with signal 0, which is none (kill(2)).
 pub(crate) fn exists(pid: Pid) -> bool {
     // EPERM: there is one, and it is somebody else's.
     !matches!(rx::test_kill_process(pid.into()), Err(rustix::io::Errno::SRCH))
-}
-
-/// Sends a signal to a child that has not been buried, and whose number is therefore its own (kill(2)).
-/// `EPERM` if it has changed its user: then only it can end itself.
-pub(crate) fn send_to_child(child: Pid, signal: Signal) -> io::Result<()> {
-    Ok(rx::kill_process(child.into(), signal.to_rustix())?)
-}
-
-/// [`send_to_child`], where nobody is left who could be told of a failure.
-pub(crate) fn kill_child(child: Pid, signal: Signal) {
-    let _ = send_to_child(child, signal);
-}
-
-/// Sends a signal to a child that somebody else may bury at any moment, for instance the kernel, where
-/// SIGCHLD is ignored: its number may become anybody's then.
-pub(crate) fn signal_child(child: Pid, signal: Signal) {
-    // First the handle: if it is a child that lives after that, it is what the handle means.
-    let handle = PidFd::open(child);
-    if !has_ended(child) {
-        match handle {
-            Ok(handle) => drop(handle.send(signal)),
-            Err(_) => kill_child(child, signal),
-        }
-    }
 }

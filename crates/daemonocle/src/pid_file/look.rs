@@ -1,0 +1,104 @@
+//! Looking who holds a PID file, and waiting for a start in progress. Changes nothing.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::time::Instant;
+
+use crate::config::Location;
+use crate::error::Error;
+use crate::sys::fs::{Access, Dir, Inode};
+use crate::sys::lock::{self, Holder};
+use crate::sys::process::{Pid, PidFd};
+
+use super::access::{existing_dir, inode_in, inspect_file, is_unpublished, open_existing};
+use super::holder::{self, Presence, Running, Startup};
+use super::{RELOADS, STARTUP, orphan, own, place};
+
+/// Whether this daemon reloads when it is asked to.
+pub(crate) fn offers_reload(location: &Location, running: &Running) -> Result<bool, Error> {
+    // Without it, it was deleted or moved: whoever is found all the same can only be ended.
+    let Some(file) = &running.pin else {
+        return Ok(false);
+    };
+    let holder = lock::holder(file, RELOADS);
+    let holder = holder.map_err(|error| location.cannot("examine the locks of", error))?;
+    Ok(holder == Some(Holder::Process(running.holder)))
+}
+
+/// Looks who holds the PID file at `location`. Reads, and changes nothing.
+pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
+    let dir = existing_dir(location)?;
+    let presence = match &dir {
+        None => Presence::Absent { broken: false },
+        Some(dir) => look_in(location, dir)?,
+    };
+    match presence {
+        Presence::Absent { .. } => {
+            let entry = dir.as_ref().map(|dir| (dir, place::of_entry(dir.inode(), location)));
+            let orphan =
+                orphan::find(location, entry).map_err(|e| location.cannot("look for", e))?;
+            Ok(orphan.map_or(presence, Presence::Running))
+        }
+        other => Ok(other),
+    }
+}
+
+fn look_in(location: &Location, dir: &Dir) -> Result<Presence, Error> {
+    let own = *own();
+    if let Some((own, pid)) = own
+        && pid == Pid::current()
+        && inode_in(location, dir)? == Some(own)
+    {
+        return Ok(Presence::Running(Running::new(pid, PidFd::open(pid), own)));
+    }
+    let opened = match open_existing(location, dir, Access::Read) {
+        Err(error) if error.is_permission_denied() && is_unpublished(location, dir)? => {
+            return Ok(Presence::Starting);
+        }
+        other => other?,
+    };
+    match opened {
+        None => Ok(Presence::Absent { broken: false }),
+        Some((file, inode)) => Ok(match identify(location, dir, &file, inode)? {
+            Presence::Running(running) => Presence::Running(Running { pin: Some(file), ..running }),
+            other => other,
+        }),
+    }
+}
+
+/// Waits for the outcome of a start in progress until `deadline`; `false`: it passed. Only for
+/// somebody who may write to the file.
+pub(crate) fn wait_for_outcome(
+    location: &Location,
+    deadline: Option<Instant>,
+) -> Result<bool, Error> {
+    let Some(dir) = existing_dir(location)? else {
+        return Ok(true);
+    };
+    match open_existing(location, &dir, Access::ReadWrite)? {
+        None => Ok(true),
+        Some((file, _)) => lock::wait_shared(&file, STARTUP, deadline)
+            .map_err(|error| location.cannot("lock", error)),
+    }
+}
+
+/// The daemon that is running, for somebody who may read its PID file and not write to it. A file
+/// that somebody else could have made says nothing.
+pub(super) fn running_for_a_reader(location: &Location, dir: &Dir) -> Result<Option<Pid>, Error> {
+    let Ok(Some((file, inode))) = open_existing(location, dir, Access::Read) else {
+        return Ok(None);
+    };
+    match identify(location, dir, &file, inode)? {
+        Presence::Running(running) => Ok(Some(running.pid())),
+        Presence::Absent { .. } | Presence::Starting => Ok(None),
+    }
+}
+
+/// Who holds this file, which others may have open too.
+fn identify(location: &Location, dir: &Dir, file: &File, inode: Inode) -> Result<Presence, Error> {
+    // Whoever could have made the file could pose as the daemon.
+    inspect_file(location, file)?;
+    let place = place::of_entry(dir.inode(), location);
+    holder::identify(location, place, file, inode, Startup::Theirs)
+}
