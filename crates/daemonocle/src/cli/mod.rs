@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answer;
 mod args;
 #[cfg(feature = "tokio")]
 mod asynchronous;

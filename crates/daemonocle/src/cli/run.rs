@@ -6,9 +6,9 @@ use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
-use clap::{Args, Command};
+use clap::{ArgMatches, Args, Command};
 
-use crate::action::{Field, Outcome};
+use crate::action::Outcome;
 use crate::config::Settings;
 use crate::context::Context;
 use crate::daemon::Daemon;
@@ -17,9 +17,9 @@ use crate::sys::process::forbid_core_dumps;
 use crate::sys::signal::{Signal, die_by};
 use crate::worker::Exec;
 
-use super::args::{Action, Format, NoOptions, collision};
+use super::answer::{of_fields, of_status, show};
+use super::args::{Action, NoOptions, collision};
 use super::custom::Parsed;
-use super::json;
 use super::render::{self, Teller};
 
 /// The exit code for wrong arguments, as clap and most shells have it.
@@ -138,7 +138,8 @@ impl Daemon {
     /// }
     /// ```
     pub fn act(&self, action: Action) -> ExitCode {
-        let mut teller = Teller::new(&self.settings().name);
+        let name = &self.settings().name;
+        let mut teller = Teller::new(name);
         let result = match action {
             Action::Start { how, .. } => self.start_telling(&how, &mut |event| teller.event(event)),
             Action::Stop { how } => self.stop_telling(&how, &mut |event| teller.event(event)),
@@ -146,10 +147,12 @@ impl Daemon {
                 self.restart_telling(&stop, &start, &mut |event| teller.event(event))
             }
             Action::Status { format, fields } if fields.is_empty() => {
-                return self.show_status(format, &mut teller);
+                let result = self.status_telling(&mut |event| teller.event(event));
+                return show(name, &result, format, &of_status(), &mut teller);
             }
             Action::Status { format, fields } => {
-                return self.show_fields(format, &fields, &mut teller);
+                let result = self.status_of_telling(&fields, &mut |event| teller.event(event));
+                return show(name, &result, format, &of_fields(&fields), &mut teller);
             }
             Action::Reload => return self.reload_and_tell(&mut teller),
         };
@@ -173,49 +176,38 @@ impl Daemon {
         }
     }
 
-    fn show_status(&self, format: Format, teller: &mut Teller) -> ExitCode {
-        let status = match self.status_telling(&mut |event| teller.event(event)) {
-            Ok(status) => status,
-            Err(error) => return failed(&error, teller),
-        };
-        let name = &self.settings().name;
-        let text = match (&status, format) {
-            (Some(status), Format::Text) => render::status(name, status),
-            (Some(status), Format::Json) => json::status(name, status),
-            (None, format) => not_running(name, format),
-        };
-        answer(&text, status.is_some())
-    }
-
-    fn show_fields(&self, format: Format, fields: &[Field], teller: &mut Teller) -> ExitCode {
-        let details = match self.status_of_telling(fields, &mut |event| teller.event(event)) {
-            Ok(details) => details,
-            Err(error) => return failed(&error, teller),
-        };
-        let name = &self.settings().name;
-        let text = match (&details, format) {
-            (Some(details), Format::Text) => render::details(name, fields, details),
-            (Some(details), Format::Json) => json::details(details),
-            (None, format) => not_running(name, format),
-        };
-        answer(&text, details.is_some())
-    }
-
     fn parse<O: Args>(&self) -> Result<Parsed<O>, ExitCode> {
-        let objection = collision::<O>(&[]).map(|option| {
-            format!("the worker's option --{option} is one of start or restart: rename it")
-        });
-        if let Some(text) = objection.or_else(|| self.settings().objection.clone()) {
-            Teller::new(&self.settings().name).error(&Error::definition(text));
-            return Err(ExitCode::FAILURE);
-        }
-        let command = describe(Command::new(self.settings().name.clone()), self.settings());
-        let mut command = self.commands::<O>(command);
-        let matches = command.try_get_matches_from_mut(std::env::args_os());
-        let parsed = matches
-            .and_then(|matches| self.parsed(&matches).map_err(|error| error.format(&mut command)));
-        parsed.map_err(|error| explain(&error))
+        let settings = self.settings();
+        refuse::<O>(settings, &[], || None)?;
+        let command = describe(Command::new(settings.name.clone()), settings);
+        parse_by(self.commands::<O>(command), |matches| self.parsed(matches))
     }
+}
+
+/// Refuses a definition that has no command line: `taken` are options beside those of [`Action`].
+pub(super) fn refuse<O: Args>(
+    settings: &Settings,
+    taken: &[&'static str],
+    objection: impl FnOnce() -> Option<String>,
+) -> Result<(), ExitCode> {
+    let option = collision::<O>(taken);
+    let of_option =
+        |option| format!("the worker's option --{option} is one of start or restart: rename it");
+    match option.map(of_option).or_else(|| settings.objection.clone()).or_else(objection) {
+        None => Ok(()),
+        Some(text) => Err(failed(&Error::definition(text), &mut Teller::new(&settings.name))),
+    }
+}
+
+/// What the arguments of the process mean.
+pub(super) fn parse_by<T>(
+    mut command: Command,
+    read: impl FnOnce(&ArgMatches) -> Result<T, clap::Error>,
+) -> Result<T, ExitCode> {
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let parsed =
+        matches.and_then(|matches| read(&matches).map_err(|error| error.format(&mut command)));
+    parsed.map_err(|error| explain(&error))
 }
 
 /// The command without its subcommands.
@@ -248,23 +240,8 @@ impl<O> Action<O> {
     }
 }
 
-pub(super) fn not_running(name: &str, format: Format) -> String {
-    match format {
-        Format::Text => render::not_running(name),
-        Format::Json => json::not_running(name),
-    }
-}
-
 pub(super) fn no_reload(name: &str) -> Error {
     Error::definition(format!("{name} does not reload: its definition has no reload_on_hup"))
-}
-
-/// Shows whether a daemon is running.
-pub(super) fn answer(text: &str, is_running: bool) -> ExitCode {
-    match (done(render::out(text)), is_running) {
-        (code, true) => code,
-        (_, false) => ExitCode::FAILURE,
-    }
 }
 
 /// What is wrong with the arguments. Help goes to standard output and is no failure, if it gets there.

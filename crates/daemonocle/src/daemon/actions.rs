@@ -140,14 +140,7 @@ impl Daemon {
     /// # Ok::<(), daemonocle::Error>(())
     /// ```
     pub fn reload(&self) -> Result<Outcome, Error> {
-        self.reload_telling(&mut |_| {})
-    }
-
-    pub(crate) fn reload_telling(
-        &self,
-        events: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Outcome, Error> {
-        action::reload(&self.settings, events)
+        action::reload(&self.settings, &mut |_| {})
     }
 
     /// The state of the daemon, one that is still starting included; `None` when it is not running. Takes a tenth of a second, the

@@ -8,7 +8,7 @@ mod custom;
 #[cfg(feature = "cli")]
 mod options;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -57,10 +57,14 @@ pub(crate) type Reload = fn(&Settings, &mut dyn FnMut(Event<'_>)) -> Result<Outc
 impl Default for Daemon {
     /// A daemon named after the program's file, or `daemon` if the program was told none.
     fn default() -> Self {
-        let program = std::env::args_os().next().map(PathBuf::from);
-        let name = program.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
-        Self::new(name.as_deref().unwrap_or("daemon"))
+        Self::new(program_name().unwrap_or_else(|| "daemon".into()))
     }
+}
+
+/// The name of the program's file, if the program was told one.
+pub(crate) fn program_name() -> Option<String> {
+    let program = PathBuf::from(std::env::args_os().next()?);
+    Some(program.file_name()?.to_string_lossy().into_owned())
 }
 
 impl Daemon {

@@ -4,6 +4,7 @@
 
 use crate::action::{self, Details, EventsOfMany, Field, Outcome, Start, Status, Stop};
 use crate::config::Settings;
+use crate::daemon::Reload;
 use crate::error::{Error, Result};
 use crate::handover;
 
@@ -56,9 +57,7 @@ impl Multi {
         let all = self.settings(which)?;
         let subject = self.daemon.subject();
         let outcomes = match &all[..] {
-            [one] => {
-                vec![told(|tell| action::start(one, subject, *how, tell), events)]
-            }
+            [one] => vec![told(0, |tell| action::start(one, subject, *how, tell), events)],
             all => action::start_together(all, subject, *how, events)?,
         };
         Ok(results(all, outcomes))
@@ -82,7 +81,7 @@ impl Multi {
     ) -> Result<Vec<WorkerResult<Outcome>>, Error> {
         let all = self.settings(which)?;
         let outcomes = match &all[..] {
-            [one] => vec![told(|tell| action::stop(one, *how, tell), events)],
+            [one] => vec![told(0, |tell| action::stop(one, *how, tell), events)],
             all => action::stop_together(all, *how, events)?,
         };
         Ok(results(all, outcomes))
@@ -115,7 +114,7 @@ impl Multi {
         let subject = self.daemon.subject();
         let outcomes = match &all[..] {
             [one] => {
-                vec![told(|tell| action::restart(one, subject, *stop, *start, tell), events)]
+                vec![told(0, |tell| action::restart(one, subject, *stop, *start, tell), events)]
             }
             all => action::restart_together(all, subject, *stop, *start, events)?,
         };
@@ -131,20 +130,18 @@ impl Multi {
     /// [`result`](WorkerResult::result) of that one, which goes on as before, and the others reload all the
     /// same.
     pub fn reload(&self, which: Workers) -> Result<Vec<WorkerResult<Outcome>>, Error> {
-        self.reload_telling(which, &mut |_, _| {})
+        self.reload_telling(which, action::reload, &mut |_, _| {})
     }
 
     pub(crate) fn reload_telling(
         &self,
         which: Workers,
+        reload: Reload,
         events: EventsOfMany<'_>,
     ) -> Result<Vec<WorkerResult<Outcome>>, Error> {
         let all = self.apart(which)?;
-        let reload = |(place, one)| {
-            let mut tell = |_: usize, event: action::Event<'_>| events(place, event);
-            told(|tell| action::reload(one, tell), &mut tell)
-        };
-        let outcomes = all.iter().enumerate().map(reload).collect();
+        let ask = |(place, one)| told(place, |tell| reload(one, tell), events);
+        let outcomes = all.iter().enumerate().map(ask).collect();
         Ok(results(all, outcomes))
     }
 
@@ -264,14 +261,15 @@ impl Multi {
     }
 }
 
-/// What has come of one worker, and been told on the way.
+/// What has come of the worker at this place, and been told on the way.
 fn told(
+    place: usize,
     act: impl FnOnce(&mut dyn FnMut(action::Event<'_>)) -> Result<Outcome, Error>,
     events: EventsOfMany<'_>,
 ) -> Result<Outcome, Error> {
-    let outcome = act(&mut |event| events(0, event));
+    let outcome = act(&mut |event| events(place, event));
     if let Err(error) = &outcome {
-        events(0, action::Event::Failed(error));
+        events(place, action::Event::Failed(error));
     }
     outcome
 }

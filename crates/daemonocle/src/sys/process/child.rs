@@ -6,9 +6,9 @@ use std::process::ExitStatus;
 
 use rustix::process as rx;
 
+use super::{Pid, PidFd};
 use crate::sys::signal::Signal;
 use crate::sys::{check, retry};
-use super::{Pid, PidFd};
 
 /// Which children [`wait`] means.
 #[derive(Clone, Copy)]
