@@ -419,6 +419,15 @@ fn actions_of_the_programs_own_are_done_for_each() {
     output.expect(0, &format!("{} 42\n", all[2]), "");
 }
 
+/// As of one daemon.
+#[test]
+fn what_an_action_says_last_is_lost() {
+    let sandbox = Sandbox::new();
+    let fixture = workers(&sandbox, 2, "ready").set("actions", "murmur");
+    let output = fixture.run(&["murmur"]).through("exec \"$@\" >/dev/full").finish();
+    output.expect_error(1, "", &["No space left on device"]);
+}
+
 #[test]
 fn a_hundred_come_and_go() {
     let sandbox = Sandbox::new();

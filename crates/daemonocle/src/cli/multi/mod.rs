@@ -19,7 +19,7 @@ use crate::worker::Exec;
 use super::answer::{of_fields, of_status};
 use super::args::{Action, NoOptions, RELOAD};
 use super::custom::by_default;
-use super::run::{describe, failed, no_reload, parse_by, pass_on, refuse};
+use super::run::{describe, done, failed, no_reload, parse_by, pass_on, refuse};
 
 pub use args::MultiAction;
 use args::{LONG, objection, with_worker_id, with_worker_ids, workers};
@@ -216,7 +216,7 @@ impl Multi {
                 code = code.or(Some(failed(&error, tellers.at(place))));
             }
         }
-        code.unwrap_or(ExitCode::SUCCESS)
+        code.unwrap_or_else(|| done(Ok(())))
     }
 
     fn parse<O: Args>(&self) -> Result<Parsed<O>, ExitCode> {
