@@ -443,6 +443,10 @@ fn one_ctrl_c_in_the_foreground_takes_nothing_from_the_next_signal() {
     terminal.shows("Received signal SIGINT (2). Forwarding to child...");
     eventually("its parent waits", || stat(terminal.pid()).is_some_and(|stat| stat.state == 'S'));
     sandbox.signal(keeper, Signal::CONT);
+    // Two that are pending at once are one to anybody.
+    eventually("its keeper has heard of it", || {
+        u64::from_str_radix(&status_field(keeper, "ShdPnd"), 16) == Ok(0)
+    });
     eventually("it has come", || sandbox.read("log") == "begun\nINT\n");
     sandbox.signal(terminal.pid(), Signal::INT);
     eventually("the next has come", || sandbox.read("log") == "begun\nINT\nINT\n");
