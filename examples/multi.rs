@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind::{ConnectionAborted, WouldBlock};
 use std::io::Write;
-use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
 use daemonocle::{Context, Daemon, Multi, Result};
@@ -19,9 +18,7 @@ fn main() -> ExitCode {
 fn serve(ctx: &Context) -> Result {
     let number = ctx.worker_id().unwrap_or_default();
     let path = std::env::temp_dir().join(format!("worker_{number:04}.sock"));
-    // Left by a worker that was killed: the PID file says that there is no other one.
-    let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path)?;
+    let listener = ctx.listener("number", path)?;
     listener.set_nonblocking(true)?;
     let shutdown = ctx.shutdown();
     ctx.ready();
@@ -35,5 +32,5 @@ fn serve(ctx: &Context) -> Result {
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(std::fs::remove_file(path)?)
+    Ok(())
 }

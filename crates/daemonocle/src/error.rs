@@ -146,8 +146,9 @@ impl Error {
         self.0.kind == Kind::Identity
     }
 
-    /// [`Daemon::do_action`](crate::Daemon::do_action) was asked for an action that does not exist, or
-    /// that cannot do without an option: nothing was done.
+    /// What was asked for does not exist or cannot be had like this: an action, one of the workers of a
+    /// [`Multi`](crate::Multi), an action without an option that it needs, several workers in the
+    /// foreground. Nothing was done.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         self.0.kind == Kind::Usage

@@ -23,6 +23,7 @@ use crate::sys::signal::{self, Signal};
 use crate::sys::thread;
 use crate::worker::Worker;
 
+use super::cannot;
 use super::keeper::{Kept, PASSED_ON};
 use super::reloader::{Origin, Reloader};
 use super::sentry::{Link, Sentry};
@@ -217,7 +218,6 @@ fn begin(
     link: &Arc<Link>,
     place: Place,
 ) -> Result<Arc<Reloader>, Error> {
-    let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
     let is_successor = matches!(place, Place::Inherited { .. });
     let mut to_parent = None;
     let (errors, forwarder) = match place {

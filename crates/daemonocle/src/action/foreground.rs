@@ -20,7 +20,7 @@ use crate::sys::signal::{Blocked, ChildrenStay, Signal, stop_self};
 use super::birth::Place;
 use super::start::{Launch, Subject};
 use super::watch::{Failure, Step, Watch};
-use super::{Event, Events, Outcome};
+use super::{Event, Events, Outcome, cannot};
 
 /// What is passed on to the daemon, with words.
 const FORWARDED: [Signal; 6] =
@@ -31,7 +31,6 @@ pub(super) fn run(
     subject: &Subject,
     events: Events<'_>,
 ) -> Result<Outcome, Error> {
-    let cannot = |what: &str, error| Error::system(format!("cannot {what}"), error);
     let (starter, newborn) = channel().map_err(|error| cannot("make a channel", error))?;
     let mut handled = FORWARDED.to_vec();
     handled.extend([Signal::TSTP, Signal::CONT, Signal::CHLD]);

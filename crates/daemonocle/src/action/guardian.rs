@@ -54,7 +54,10 @@ impl Seed {
 }
 
 /// Runs in the first child: makes the daemons, all in its session. `leash` comes to its end with the
-/// starter, which otherwise ends this process when the start is over. For more than one of them, `all` are the descriptors of all, and the leash.
+/// starter, which otherwise ends this process when the start is over.
+///
+/// `all`: where there are several daemons, the descriptors of all of them and the leash, for each to close
+/// those of the others.
 pub(super) fn run(
     seeds: Vec<Seed>,
     subject: &Subject,
@@ -129,6 +132,13 @@ pub(super) enum Order {
 }
 
 impl Order {
+    pub(super) const fn signal(self) -> Signal {
+        match self {
+            Self::Terminate => Signal::TERM,
+            Self::Kill => Signal::KILL,
+        }
+    }
+
     /// Whether there is a guardian to take it.
     pub(super) fn give(self, leash: &OwnedFd, which: usize) -> bool {
         let letter = match self {
@@ -171,12 +181,8 @@ fn guard(mut wards: Vec<Option<Ward>>, leash: &OwnedFd) -> ! {
         let [death, order] = ready.unwrap_or_else(|error| give_up(&error));
         if order {
             let Some((order, which)) = Order::take(leash) else { exit_now(0) };
-            let signal = match order {
-                Order::Terminate => Signal::TERM,
-                Order::Kill => Signal::KILL,
-            };
             if let Some(Some(ward)) = wards.get(which) {
-                process::kill_child(ward.daemon, signal);
+                process::kill_child(ward.daemon, order.signal());
             }
         }
         if death {

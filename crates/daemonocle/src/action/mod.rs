@@ -15,23 +15,28 @@ mod sentry;
 mod start;
 mod status;
 mod stop;
+mod successor;
 mod together;
 mod watch;
 
+use std::io;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use crate::config::Location;
+use crate::error::{Error, Kind};
+use crate::pid_file;
 use crate::sys::process::Pid;
 use crate::sys::signal::Signal;
 
 pub(crate) use birth::Hooks;
 pub(crate) use reload::reload;
 pub(crate) use restart::restart;
-pub(crate) use start::{Subject, start, succeed};
+pub(crate) use start::{Subject, start};
 pub use status::{Details, DetailsIter, Field, Status, UnknownField, Value};
 pub(crate) use status::{details, details_together, running, status, status_together};
 pub(crate) use stop::stop;
+pub(crate) use successor::succeed;
 pub(crate) use together::{
     EventsOfMany, check_together, locate_together, restart_together, start_together, stop_together,
 };
@@ -134,7 +139,7 @@ pub(crate) enum Event<'a> {
     WorkerRuns,
     /// What was begun is done.
     Done,
-    /// What was begun has failed, and something else comes next.
+    /// What was begun has failed: something else comes next, or others do.
     Failed(&'a Error),
     /// Something is odd, or there is nothing to do.
     Warning(String),
@@ -157,3 +162,16 @@ pub(crate) enum Verb {
 
 /// Where events go.
 pub(crate) type Events<'a> = &'a mut dyn FnMut(Event<'_>);
+
+/// Waits for the outcome of a start in progress.
+fn wait_for_start(location: &Location, name: &str, deadline: Option<Instant>) -> Result<(), Error> {
+    if pid_file::wait_for_outcome(location, deadline)? {
+        return Ok(());
+    }
+    let message = format!("timed out while waiting for {name} to finish starting");
+    Err(Error::new(Kind::TimedOut, message))
+}
+
+fn cannot(what: &str, error: io::Error) -> Error {
+    Error::system(format!("cannot {what}"), error)
+}

@@ -11,11 +11,11 @@ use crate::error::{Error, Kind};
 use crate::pid_file::{self, Presence, Running};
 use crate::startup::{Report, Starter};
 use crate::sys::answer::Awaited;
-use crate::sys::fd::{deadline_in, wait_readable};
+use crate::sys::fd::{deadline_in, has_passed, wait_readable};
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::signal::Signal;
 
-use super::{Event, Events, Outcome, Verb};
+use super::{Event, Events, Outcome, Verb, wait_for_start};
 
 pub(crate) fn reload(settings: &Settings, events: Events<'_>) -> Result<Outcome, Error> {
     let location = settings.locate()?;
@@ -92,12 +92,7 @@ fn find(
         match pid_file::look(location)? {
             Presence::Absent { .. } => return Ok(None),
             Presence::Running(running) => return Ok(Some(running)),
-            Presence::Starting => {
-                if !pid_file::wait_for_outcome(location, deadline)? {
-                    let message = format!("timed out while waiting for {name} to finish starting");
-                    return Err(Error::new(Kind::TimedOut, message));
-                }
-            }
+            Presence::Starting => wait_for_start(location, name, deadline)?,
         }
     }
 }
@@ -188,7 +183,7 @@ impl Request<'_> {
     }
 
     fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        has_passed(self.deadline)
     }
 
     fn late(&self) -> Error {

@@ -29,7 +29,6 @@ use crate::sys::signal::Signal;
 use crate::sys::signal::arrival::{Arrival, Sender};
 use crate::sys::thread;
 
-use super::guardian::Order;
 use super::sentry::Link;
 use super::watch::{Failure, Watch};
 
@@ -148,50 +147,46 @@ impl Reloader {
     }
 
     fn succeed(&self, rerun: Rerunner) -> Result<Pid, Error> {
-        let cannot = |what: &str, error| Error::system(format!("cannot reload: {what}"), error);
         if let Some(pid_file) = &self.pid_file {
             // Whoever wants to start a daemon waits for the outcome from now on.
             pid_file.begin_startup()?;
         }
-        let result = channel().map_err(|error| cannot("cannot make a channel", error)).and_then(
-            |(starter, newborn)| {
-                // Or a child that the worker forks meanwhile would keep it open, and the successor
-                // would not see our end.
-                let number = starter.as_fd().as_raw_fd();
-                also_close_in_forked_children(starter.as_fd());
-                match self.spawn(newborn.as_fd(), rerun) {
-                    Ok(successor) => {
-                        drop(newborn);
-                        let mut watch = Watch::new(&self.config, starter, None, successor);
-                        let result = self.watch(&mut watch, successor).map(|()| successor);
-                        // Before it is closed, and the number somebody else's.
-                        forget_in_forked_children(number);
-                        result
-                    }
-                    Err(error) => {
-                        forget_in_forked_children(number);
-                        drop(starter);
-                        Err(error)
-                    }
-                }
-            },
-        );
+        let result = self.make_successor(rerun);
         if let (Err(_), Some(pid_file)) = (&result, &self.pid_file) {
             pid_file.end_startup();
         }
         result
     }
 
+    fn make_successor(&self, rerun: Rerunner) -> Result<Pid, Error> {
+        let (starter, newborn) = channel()
+            .map_err(|error| Error::system("cannot reload: cannot make a channel", error))?;
+        // Or a child that the worker forks meanwhile would keep it open, and the successor would not
+        // see our end.
+        let number = starter.as_fd().as_raw_fd();
+        also_close_in_forked_children(starter.as_fd());
+        let successor = match self.spawn(newborn.as_fd(), rerun) {
+            Ok(successor) => successor,
+            Err(error) => {
+                forget_in_forked_children(number);
+                return Err(error);
+            }
+        };
+        drop(newborn);
+        let mut watch = Watch::new(&self.config, starter, None, successor);
+        let result = self.watch(&mut watch, successor);
+        // Before it is closed, and the number somebody else's.
+        forget_in_forked_children(number);
+        result.map(|()| successor)
+    }
+
     fn spawn(&self, channel: BorrowedFd<'_>, rerun: Rerunner) -> Result<Pid, Error> {
         let program = self.origin.program.as_ref();
-        let program = program.map_err(|error| {
-            let message = format!("cannot reload: the program cannot be found: {error}");
-            Error::new(Kind::Start, message)
-        })?;
-        let dir = self.origin.dir.as_ref().map_err(|error| {
-            let message = format!("cannot reload: its working directory is unknown: {error}");
-            Error::new(Kind::Start, message)
-        })?;
+        let program =
+            program.map_err(|error| refused(&format!("the program cannot be found: {error}")))?;
+        let dir = self.origin.dir.as_ref();
+        let dir =
+            dir.map_err(|error| refused(&format!("its working directory is unknown: {error}")))?;
         let to_parent = self.link.newborn();
         let parent = self.parent.zip(to_parent.as_ref().map(|newborn| newborn.as_fd()));
         let pid_file = self.pid_file.iter().flat_map(|pid_file| pid_file.descriptors()).collect();
@@ -223,19 +218,12 @@ impl Reloader {
     /// Watches the successor come up, and hands the PID file over to it. After an error there is none.
     fn watch(&self, watch: &mut Watch, successor: Pid) -> Result<(), Error> {
         watch.is_named(successor);
-        let failure = match watch.until_certain() {
-            Ok(_) => match self.hand_over(watch, successor) {
-                Ok(()) => return Ok(()),
-                Err(failure) => failure,
-            },
-            Err(failure) => failure,
+        let Err(failure) = watch.until_certain().and_then(|_| self.hand_over(watch, successor))
+        else {
+            return Ok(());
         };
         watch.put_down(|order| {
-            let signal = match order {
-                Order::Terminate => Signal::TERM,
-                Order::Kill => Signal::KILL,
-            };
-            signal_child(successor, signal);
+            signal_child(successor, order.signal());
             true
         });
         signal_child(successor, Signal::KILL);

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::{Config, Detach, Patience, Settings, Startup};
 use crate::error::{Error, Kind};
 use crate::handover;
-use crate::listener::{self, Bequest};
+use crate::listener;
 use crate::pid_file::{self, Claim, Origin, PidFile};
-use crate::startup::{Newborn, Reply, Report, Starter, channel};
+use crate::startup::{Newborn, Reply, Starter, channel};
 use crate::sys::fd::{dev_null, ensure_standard_streams, is_socket, pipe, socket_pair};
 use crate::sys::fs::Inode;
 use crate::sys::proc;
@@ -22,8 +22,9 @@ use crate::worker::Worker;
 
 use super::birth::{Birth, ErrorPipe, Hooks, Place};
 use super::guardian::Seed;
+use super::successor::{is_worker, succeed};
 use super::watch::{Failure, Watch};
-use super::{Event, Events, Outcome, Start, Verb, foreground, guardian};
+use super::{Event, Events, Outcome, Start, Verb, cannot, foreground, guardian};
 
 /// What is started: only the new process takes the worker and the hooks out, so that the caller
 /// has them still and may start again.
@@ -70,7 +71,8 @@ pub(crate) fn start(
     events: Events<'_>,
 ) -> Result<Outcome, Error> {
     if handover::is_waiting() {
-        return succeed(subject, |worker| is_worker(settings, worker));
+        let Err(error) = succeed(subject, |worker| is_worker(settings, worker));
+        return Err(error);
     }
     let mut launch = match prepare(settings, subject) {
         Ok(Prepared::Launch(launch)) => launch,
@@ -99,66 +101,6 @@ pub(crate) fn start(
     result
 }
 
-/// The settings, if they are those of this one of many workers.
-fn is_worker(settings: &Settings, worker: Option<u32>) -> Result<Settings, Error> {
-    match settings.worker == worker {
-        true => Ok(settings.clone()),
-        false => Err(Error::definition("it was another worker before")),
-    }
-}
-
-/// Takes the place of the daemon that has run this program because it reloads. Returns only if that
-/// cannot be.
-pub(crate) fn succeed(
-    subject: &Subject,
-    settings_of: impl FnOnce(Option<u32>) -> Result<Settings, Error>,
-) -> Result<Outcome, Error> {
-    let cannot =
-        |error| Error::system(format!("cannot make sense of {}", handover::VARIABLE), error);
-    let proof = SingleThreaded::check().map_err(too_many_threads)?;
-    let Some(handover) = handover::take(proof).map_err(cannot)? else {
-        return Err(cannot(io::ErrorKind::NotFound.into()));
-    };
-    let newborn = Newborn::inherited(handover.channel).map_err(cannot)?;
-    let predecessor = process::parent().filter(|parent| newborn.is_from(*parent));
-    let Some(predecessor) = predecessor else {
-        return Err(cannot(io::Error::other("the daemon that reloads is not its parent")));
-    };
-    let prepare = || -> Result<(Launch, Place), Error> {
-        let (config, _) = check(&settings_of(handover.worker)?, subject)?;
-        let bequest = Bequest { given: handover.given, files: handover.files };
-        listener::adopt(Some(bequest), proof)?;
-        let pid_file = match (&config.location, handover.pid_file) {
-            (None, nothing) if nothing.is_empty() => None,
-            (None, _) => return Err(Error::definition("there is no PID file any more")),
-            (Some(_), nothing) if nothing.is_empty() => {
-                return Err(Error::definition("there was no PID file before"));
-            }
-            (Some(location), held) => {
-                Some(Arc::new(PidFile::inherited(location, held, predecessor)?))
-            }
-        };
-        let parent = match handover.parent {
-            Some((pid, channel)) => Some((pid, Newborn::inherited(channel).map_err(cannot)?)),
-            None => None,
-        };
-        let inode = pid_file.as_ref().map(|file| file.inode());
-        let config = Arc::new(config);
-        let launch = Launch { config, pid_file, inode, was_broken: false, proof };
-        Ok((launch, Place::Inherited { parent }))
-    };
-    match prepare() {
-        Ok((mut launch, place)) => match launch.birth(subject, newborn, place) {
-            Some(birth) => birth.live(),
-            None => Err(Error::definition("the worker is in use")),
-        },
-        Err(error) => {
-            let _ = newborn.report(&Report::Failed(error.exit_code(), error.to_string()));
-            Err(error)
-        }
-    }
-}
-
 pub(super) enum Prepared {
     Launch(Launch),
     Running(Pid),
@@ -178,6 +120,15 @@ pub(super) fn check(
     settings: &Settings,
     subject: &Subject,
 ) -> Result<(Config, SingleThreaded), Error> {
+    let proof = check_worker(settings, subject)?;
+    Ok((settings.validate()?, proof))
+}
+
+/// That part of it which is the same for all of many workers.
+pub(super) fn check_worker(
+    settings: &Settings,
+    subject: &Subject,
+) -> Result<SingleThreaded, Error> {
     match &*subject.worker.lock().unwrap_or_else(PoisonError::into_inner) {
         None => {
             let name = &settings.name;
@@ -196,11 +147,10 @@ pub(super) fn check(
         Some(Worker::Program(exec)) => exec.check()?,
         Some(Worker::Function(_)) => {}
     }
-    let proof = SingleThreaded::check().map_err(too_many_threads)?;
-    Ok((settings.validate()?, proof))
+    SingleThreaded::check().map_err(too_many_threads)
 }
 
-fn too_many_threads(count: u32) -> Error {
+pub(super) fn too_many_threads(count: u32) -> Error {
     let count = match count {
         0 => "several".to_owned(),
         count => count.to_string(),
@@ -387,10 +337,6 @@ pub(super) fn open_null() -> Result<OwnedFd, Error> {
 /// Two ends: for the guardian, and for the start.
 pub(super) fn make_leash() -> Result<(OwnedFd, OwnedFd), Error> {
     socket_pair().map_err(|error| cannot("make a channel", error))
-}
-
-pub(super) fn cannot(what: &str, error: io::Error) -> Error {
-    Error::system(format!("cannot {what}"), error)
 }
 
 /// Lets the guardian go. It has nothing left to do, and is killed: its own way out is longer, and

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use crate::config::{Location, Settings};
 use crate::error::{Error, Kind};
 use crate::pid_file::{self, Origin, Presence, Running};
-use crate::sys::fd::{deadline_in, wait_readable};
+use crate::sys::fd::{deadline_in, has_passed, wait_readable};
 use crate::sys::fs::Inode;
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::signal::Signal;
 use crate::sys::{proc, user};
 
+use super::wait_for_start;
 use super::{Event, Events, Outcome, Stop, Verb};
 
 pub(crate) fn stop(settings: &Settings, stop: Stop, events: Events<'_>) -> Result<Outcome, Error> {
@@ -74,10 +75,7 @@ pub(super) fn find<'a>(
         if let Some(found) = look(location, name)? {
             return Ok(found);
         }
-        if !pid_file::wait_for_outcome(location, deadline)? {
-            let message = format!("timed out while waiting for {name} to finish starting");
-            return Err(Error::new(Kind::TimedOut, message));
-        }
+        wait_for_start(location, name, deadline)?;
     }
 }
 
@@ -259,16 +257,15 @@ impl<'a> Ending<'a> {
         let mut last: Option<Self> = None;
         loop {
             let target = last.as_ref().map_or(&self.target, |last| &last.target);
-            // Without a file it has removed it, or could not. A file that
-            // cannot be told is not one of its successor: what was to be
-            // stopped is gone, so that it is no failure of the stop.
+            // Without a file it has removed it, or could not. A file that cannot be told is not its
+            // successor's: what was to be stopped is gone, and so it is no failure of the stop.
             let next = match fs::symlink_metadata(&location.path) {
                 Ok(_) => find(location, target.name, deadline_in(self.timeout)).ok(),
                 Err(_) => None,
             };
             match next {
                 Some(Found::Running(next)) if next.is_successor_of(target) => {
-                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    if has_passed(deadline) {
                         let pid = next.pid;
                         let message = format!(
                             "Timed out: there is always another one, now process (PID {pid})"

@@ -60,9 +60,7 @@ impl Daemon {
         O: Args + Send + 'static,
         W: AsyncFnOnce(Context, O) -> Result + Send + 'static,
     {
-        self.run_with(move |context: &Context, options: O| {
-            block_on(worker(context.clone(), options))
-        })
+        self.run_with(blocking(worker))
     }
 
     /// As [`act_with`](Self::act_with), with an asynchronous worker in a tokio runtime that is made in the
@@ -92,9 +90,7 @@ impl Daemon {
         O: Send + 'static,
         W: AsyncFnOnce(Context, O) -> Result + Send + 'static,
     {
-        self.act_with(action, move |context: &Context, options: O| {
-            block_on(worker(context.clone(), options))
-        })
+        self.act_with(action, blocking(worker))
     }
 }
 
@@ -126,9 +122,7 @@ impl Multi {
         O: Args + Send + 'static,
         W: AsyncFnOnce(Context, O) -> Result + Send + 'static,
     {
-        self.run_with(move |context: &Context, options: O| {
-            block_on(worker(context.clone(), options))
-        })
+        self.run_with(blocking(worker))
     }
 
     /// As [`act_with`](Self::act_with), with an asynchronous worker; see [`Daemon::act_async_with`].
@@ -137,8 +131,15 @@ impl Multi {
         O: Send + 'static,
         W: AsyncFnOnce(Context, O) -> Result + Send + 'static,
     {
-        self.act_with(action, move |context: &Context, options: O| {
-            block_on(worker(context.clone(), options))
-        })
+        self.act_with(action, blocking(worker))
     }
+}
+
+/// Runs it in a runtime that is made in the daemon.
+fn blocking<O, W>(worker: W) -> impl FnOnce(&Context, O) -> Result + Send + 'static
+where
+    O: 'static,
+    W: AsyncFnOnce(Context, O) -> Result + Send + 'static,
+{
+    move |context, options| block_on(worker(context.clone(), options))
 }

@@ -173,6 +173,7 @@ pub(super) enum Parsed<O> {
     /// A registered one.
     Custom(Bound),
 }
+
 /// An action with options.
 struct Typed<A, F> {
     run: Arc<F>,

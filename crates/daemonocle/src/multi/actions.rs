@@ -257,7 +257,8 @@ impl Multi {
             Some(id) => self.daemon.settings().of_worker(id, self.count),
             None => Err(Error::definition("it was none of many workers before")),
         };
-        action::succeed(self.daemon.subject(), settings_of).map(drop)
+        let Err(error) = action::succeed(self.daemon.subject(), settings_of);
+        Err(error)
     }
 }
 

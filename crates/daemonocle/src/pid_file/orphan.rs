@@ -10,7 +10,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::config::Location;
-use crate::sys::fd::deadline_in;
+use crate::sys::fd::{deadline_in, has_passed};
 use crate::sys::fs::Dir;
 use crate::sys::lock::Byte;
 use crate::sys::proc;
@@ -103,7 +103,7 @@ fn first(
     deadline: Option<Instant>,
 ) -> io::Result<Option<Running>> {
     for &lock in locks {
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if has_passed(deadline) {
             return Err(too_many());
         }
         // An error: it has ended, or there are no pidfds here, without which it could not be

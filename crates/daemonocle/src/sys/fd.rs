@@ -70,6 +70,11 @@ pub(crate) fn deadline_in(wait: Duration) -> Option<Instant> {
     Instant::now().checked_add(wait)
 }
 
+/// Whether such a moment has come.
+pub(crate) fn has_passed(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
+}
+
 /// A flag in the form of a descriptor: not readable until [`Flag::raise`], readable ever after.
 pub(crate) struct Flag(OwnedFd);
 

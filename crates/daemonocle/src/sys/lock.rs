@@ -14,7 +14,7 @@ use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-use super::fd::{deadline_in, pipe, wait_readable, write_byte};
+use super::fd::{deadline_in, has_passed, pipe, wait_readable, write_byte};
 use super::process::{Assistant, Pid};
 use super::{check, retry};
 
@@ -115,7 +115,6 @@ pub(crate) fn wait_shared(
     /// How often it is looked whether only a reader is in the way, whom the kernel makes us wait for.
     const LOOK: Duration = Duration::from_millis(200);
     let next_look = || deadline_in(LOOK).into_iter().chain(deadline).min();
-    let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
     loop {
         let (told, tell) = pipe()?;
         let waiter = Assistant::new(|| {
@@ -127,14 +126,14 @@ pub(crate) fn wait_shared(
         // Until there is an answer, also from a child that was killed, or none is needed.
         while !wait_readable([Some(told.as_fd())], next_look())?[0]
             && is_shared_held(file, byte)?
-            && !is_over()
+            && !has_passed(deadline)
         {}
         // From here on, nothing may be taken behind our back.
         drop(waiter);
         if try_shared(file, byte)? || !is_shared_held(file, byte)? {
             return Ok(true);
         }
-        if is_over() {
+        if has_passed(deadline) {
             return Ok(false);
         }
         // The child was killed, or is not allowed to wait (a seccomp filter): not at once again.

@@ -1,5 +1,4 @@
-//! `start` for many: they come up at the same time, in one session, and one
-//! process waits for all of them.
+//! `start` for many: they come up at the same time, in one session, and one process waits for all of them.
 //!
 //! Each is what a daemon by itself is, and comes up as one. But none is accepted before it is certain of
 //! all of them what becomes of them: whoever kills the command has killed the whole start.
@@ -19,11 +18,11 @@ use crate::sys::process::{self, Fork, MoreFiles, Pid, PidFd, SingleThreaded};
 
 use super::super::guardian::{self, Order};
 use super::super::start::{
-    Launch, Lines, Prepared, Subject, bury, cannot, check, dismiss, is_detaching, make_leash,
+    Launch, Lines, Prepared, Subject, bury, check_worker, dismiss, is_detaching, make_leash,
     open_null,
 };
 use super::super::watch::{Failure, Step, Watch};
-use super::super::{Event, Outcome, Start, Verb};
+use super::super::{Event, Outcome, Start, Verb, cannot};
 use super::{EventsOfMany, Outcomes, allow_files, check_together};
 
 /// How many files are open for each: two for the PID file, two for the channel, two for standard error.
@@ -45,7 +44,7 @@ pub(crate) fn check_start(
             all.len()
         )));
     }
-    let (_, proof) = check(first, subject).map_err(|error| error.about(&first.name))?;
+    let proof = check_worker(first, subject).map_err(|error| error.about(&first.name))?;
     Ok((check_together(all)?, proof))
 }
 

@@ -11,9 +11,8 @@ use crate::sys::epoll::Many;
 use crate::sys::fd::deadline_in;
 use crate::sys::process::PidFd;
 
-use super::super::start::cannot;
 use super::super::stop::{Ending, Found, find, look, nobody};
-use super::super::{Event, Outcome, Stop, Verb};
+use super::super::{Event, Outcome, Stop, Verb, cannot};
 use super::{EventsOfMany, Outcomes, allow_files, locate_together};
 
 /// Stops all of these. An error is about all of them.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, Startup};
 use crate::startup::{Report, Starter};
-use crate::sys::fd::{deadline_in, read_available, wait_readable};
+use crate::sys::fd::{deadline_in, has_passed, read_available, wait_readable};
 use crate::sys::process::{Pid, PidFd};
 
 use super::guardian::Order;
@@ -198,7 +198,7 @@ impl Watch {
 
     /// Whether what is waited for has not come in time.
     pub(super) fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        has_passed(self.deadline)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::files::if_open;
 use super::{is_gone, numbers, read, require_own};
+use crate::sys::fd::has_passed;
 use crate::sys::fs::Inode;
 use crate::sys::lock::Byte;
 use crate::sys::process::Pid;
@@ -86,7 +87,7 @@ pub(crate) fn locks_by_process(
     let mut search = Search { found: Vec::new(), is_complete: true };
     require_own()?;
     for pid in numbers("/proc")?.into_iter().filter_map(Pid::new) {
-        if is_over(deadline) {
+        if has_passed(deadline) {
             search.is_complete = false;
             break;
         }
@@ -117,10 +118,6 @@ fn locks_of(pid: Pid, bytes: &[Byte]) -> io::Result<Vec<HeldLock>> {
     Ok(locks)
 }
 
-fn is_over(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| Instant::now() >= deadline)
-}
-
 /// Reads line by line: in how many pieces, each of which is consistent in itself. `None`: the deadline
 /// passed.
 fn read_lines(
@@ -145,7 +142,7 @@ fn read_lines(
             tell(line);
         }
         rest.drain(..end);
-        if is_over(deadline) {
+        if has_passed(deadline) {
             return Ok(None);
         }
     }
