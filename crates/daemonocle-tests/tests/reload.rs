@@ -3,7 +3,7 @@
 use std::fs;
 
 use daemonocle_tests::{
-    Fixture, Pid, Sandbox, eventually, is_alive, skip_unless_root, stat, status_field,
+    Fixture, Pid, Sandbox, eventually, is_alive, limit, skip, skip_unless_root, stat, status_field,
 };
 use rustix::process::Signal;
 
@@ -40,14 +40,21 @@ fn reload(fixture: &Fixture<'_>, old: Pid) -> Pid {
 /// Makes it reload, which fails; what it has to say.
 #[track_caller]
 fn fail(fixture: &Fixture<'_>, old: Pid) -> String {
+    let said = answer(fixture);
+    expect_running(fixture, old);
+    said
+}
+
+/// Tells it to reload; what it has to say.
+#[track_caller]
+fn answer(fixture: &Fixture<'_>) -> String {
     let before = fixture.sandbox().read("out");
     tell(fixture);
     let mut said = String::new();
-    eventually("it has said why not", || {
+    eventually("it has said something", || {
         said = fixture.sandbox().read("out")[before.len()..].to_owned();
         !said.is_empty()
     });
-    expect_running(fixture, old);
     said
 }
 
@@ -412,4 +419,34 @@ fn when_hup_comes() {
     let new = reload(&fixture, pid);
     expect_running(&fixture, new);
     fixture.stop().expect(0, STOPPED, "");
+}
+
+/// A process that is the daemon's child already has its root directory: it is no less than the definition
+/// says, or nothing.
+#[test]
+fn a_definition_that_has_got_a_root_directory() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox, "reloads").set("changes", sandbox.write("changes", ""));
+    let pid = fixture.started();
+    sandbox.write("changes", "CHROOT=/var\n");
+    let why = "1: cannot change root directory to \"/var\" in a reload: restart it\n";
+    assert_eq!(answer(&fixture), why);
+    sandbox.write("changes", "");
+    expect_running(&fixture, pid);
+}
+
+#[test]
+fn a_definition_that_allows_core_dumps_no_more() {
+    let sandbox = Sandbox::new();
+    let fixture =
+        reloading(&sandbox, "reloads").set("changes", sandbox.write("changes", "CORE=yes\n"));
+    let script = "ulimit -c 8; exec \"$@\"";
+    fixture.run(&["start"]).through(script).finish().expect(0, OK, "");
+    let pid = fixture.pid().unwrap();
+    if limit(pid, "Max core file size") == "0" {
+        return skip("a_definition_that_allows_core_dumps_no_more", "no core dumps are to be had");
+    }
+    sandbox.write("changes", "");
+    let pid = reload(&fixture, pid);
+    assert_eq!(limit(pid, "Max core file size"), "0");
 }

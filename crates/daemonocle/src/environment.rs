@@ -43,8 +43,7 @@ pub(crate) fn enter(config: &Config, streams: &Streams<'_>) -> Result<(), Error>
         })?;
     }
     if !settings.core_dumps {
-        process::forbid_core_dumps()
-            .map_err(|error| Error::system("cannot forbid core dumps", error))?;
+        forbid_core_dumps()?;
     }
     make_dirs(config, streams)?;
     process::set_umask(settings.umask);
@@ -61,6 +60,10 @@ pub(crate) fn enter(config: &Config, streams: &Streams<'_>) -> Result<(), Error>
 
 /// What is left to do in the successor of a daemon that did all that, and has passed most of it on.
 pub(crate) fn resume(config: &Config) -> Result<(), Error> {
+    if let Some(root) = config.chroot_dir() {
+        let message = format!("cannot change root directory to {root:?} in a reload: restart it");
+        return Err(Error::new(Kind::System, message));
+    }
     if let Some(Identity { uid, gid, .. }) = &config.identity
         && !user::is_exactly(*uid, *gid)
     {
@@ -68,8 +71,15 @@ pub(crate) fn resume(config: &Config) -> Result<(), Error> {
         let message = format!("cannot become user {name} with group {group} after a reload");
         return Err(Error::new(Kind::System, message));
     }
+    if !config.settings().core_dumps {
+        forbid_core_dumps()?;
+    }
     process::set_umask(config.settings().umask);
     enter_work_dir(config)
+}
+
+fn forbid_core_dumps() -> Result<(), Error> {
+    process::forbid_core_dumps().map_err(|error| Error::system("cannot forbid core dumps", error))
 }
 
 fn enter_work_dir(config: &Config) -> Result<(), Error> {
