@@ -3,9 +3,11 @@
 use std::fs;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{lchown, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
@@ -210,6 +212,41 @@ fn a_file_that_a_killed_daemon_has_left_is_in_nobodys_way() {
     sandbox.write("example.sock", "precious");
     fixture.start().expect_error(1, "Starting example ... FAILED\n", &refused);
     assert_eq!(sandbox.read("example.sock"), "precious");
+}
+
+/// A server that has made its socket and not come to listen yet has abandoned nothing.
+#[test]
+fn a_socket_that_is_about_to_listen() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.path("example.sock");
+    let fixture = serving(&sandbox, &format!("ctl {}\n", path.display()));
+    let other = bind_only(&path);
+    let refused = ["as \"ctl\": Address already in use\n"];
+    fixture.start().expect_error(1, "Starting example ... FAILED\n", &refused);
+    assert!(path.exists());
+    drop(other);
+    let pid = fixture.started();
+    assert_eq!(ask(path.to_str().unwrap()).unwrap(), pid);
+}
+
+/// A socket that is bound, and does not listen.
+fn bind_only(path: &Path) -> OwnedFd {
+    // SAFETY: takes numbers.
+    let fd = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    assert!(fd >= 0, "{}", io::Error::last_os_error());
+    // SAFETY: it has just been made, and nobody else knows it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: all zero is a valid value of this plain struct.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    for (place, byte) in address.sun_path.iter_mut().zip(path.as_os_str().as_bytes()) {
+        *place = byte.cast_signed();
+    }
+    let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // SAFETY: the address is valid for the whole call, and has this length.
+    let code = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) };
+    assert_eq!(code, 0, "{}", io::Error::last_os_error());
+    fd
 }
 
 /// Clients would find nobody there: the new process makes another one.

@@ -70,15 +70,17 @@ fn inode_of(number: RawFd) -> Option<Inode> {
     Some(Inode { device: stat.st_dev, number: stat.st_ino })
 }
 
-/// Whether nobody waits for connections to the socket at this path any more, who bound it: a file that
-/// somebody has left.
+/// Whether the file of a Unix socket at this path belongs to no socket any more: a file that somebody has left.
+///
+/// Asked with a socket of another type, it is nobody's connection, and no listener has to take it: while there
+/// is a socket, also one that is bound and does not listen yet, the kernel refuses the type (`EPROTOTYPE`,
+/// unix(7)), and where there is none, the connection.
 pub(crate) fn is_abandoned(path: &Path) -> io::Result<bool> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
     match connect(&socket, &SocketAddrUnix::new(path)?) {
         Err(rustix::io::Errno::CONNREFUSED) => Ok(true),
-        Err(error) if error != rustix::io::Errno::AGAIN => Err(error.into()),
-        // Connected, or there are others who want to be.
-        _ => Ok(false),
+        Ok(()) | Err(rustix::io::Errno::PROTOTYPE) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
