@@ -1,6 +1,8 @@
 //! What else happens while a daemon reloads: to its children, its parent, and to who has a number of theirs.
 
 use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 
 use daemonocle_tests::{Fixture, Pid, Sandbox, eventually, is_alive, skip, skip_unless_there_is};
 use rustix::process::Signal;
@@ -96,4 +98,39 @@ fn nobody_is_signalled_by_the_number_of_a_successor_that_is_gone() {
         calls.contains("ECHILD") || calls.contains("kill(")
     });
     assert!(!calls.contains("kill("), "{calls}");
+}
+
+/// The file of a socket is the successor's as soon as that may have taken over, whatever becomes of the old one.
+#[test]
+fn the_old_one_ends_while_it_hands_over() {
+    let name = "the_old_one_ends_while_it_hands_over";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let path = sandbox.path("example.sock");
+    let listen = sandbox.write("listen", format!("ctl {}\n", path.display()));
+    let fixture = sandbox.fixture("serves").set("on_hup", "yes").set("listen", listen);
+    let fixture = fixture.set("out", sandbox.write("out", ""));
+    let old = fixture.started();
+    let (pid, log) = (old.to_string(), sandbox.path("calls").display().to_string());
+    // Slowed down, so that the new one takes its locks for a second and a half.
+    let slow = "inject=fcntl:delay_enter=300ms";
+    let words = ["strace", "-f", "-p", &pid, "-o", &log, "-e", "trace=fcntl", "-e", slow];
+    let strace = fixture.watch(&words).spawn();
+    eventually("strace is there", || strace.stderr().contains("strace: "));
+    if !strace.stderr().contains(" attached") {
+        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
+    }
+    sandbox.signal(old, Signal::HUP);
+    // The byte by which a successor names its predecessor is the first that it takes.
+    let first = format!("l_start={}", (1_i64 << 33) + i64::from(old));
+    eventually("the new one takes over", || sandbox.read("calls").contains(&first));
+    sandbox.signal(old, Signal::TERM);
+    eventually("the old one is gone", || !is_alive(old));
+    eventually("the new one is the daemon", || fixture.pid().is_some_and(|pid| pid != old));
+    let new = fixture.settled();
+    let mut text = String::new();
+    UnixStream::connect(&path).unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, format!("{new}\n"));
 }

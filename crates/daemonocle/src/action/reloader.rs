@@ -233,6 +233,7 @@ impl Reloader {
         }
         let died: Option<ExitStatus> =
             process::wait(Children::One(successor)).ok().flatten().map(|(_, status)| status);
+        listener::take_back();
         Err(watch.explain(failure, died))
     }
 
@@ -240,7 +241,9 @@ impl Reloader {
         /// Ample for a process that has nothing else to do.
         const TAKING: Duration = Duration::from_secs(10);
         // It may have been asked to end meanwhile, and then there must be no successor.
+        // And whatever ends it from now on leaves to that what it is to have.
         if self.lifecycle.is_ending()
+            || !listener::let_go()
             || self.pid_file.as_ref().is_some_and(|pid_file| !pid_file.let_go())
         {
             return Err(Failure::System("go on", io::Error::other("the daemon is about to end")));
@@ -266,6 +269,7 @@ impl Reloader {
                 // It must not be in the way of taking everything back.
                 signal_child(successor, Signal::KILL);
                 process::wait_for_death(successor);
+                listener::take_back();
                 match pid_file.take_back() {
                     Ok(()) => Err(failure),
                     // Nobody would find the daemon any more.

@@ -242,6 +242,24 @@ pub(crate) fn pass() -> Passed {
     Passed { names, sockets: duplicates, given, files }
 }
 
+/// Whether the files are this process's to remove, at its end: not while a successor may have them.
+static FILES_ARE_OURS: Mutex<bool> = Mutex::new(true);
+
+fn files_are_ours() -> MutexGuard<'static, bool> {
+    FILES_ARE_OURS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Leaves the files alone from now on, whatever ends this process: a successor takes them. `false`: too late,
+/// this process is ending, and they are removed already.
+pub(crate) fn let_go() -> bool {
+    std::mem::replace(&mut *files_are_ours(), false)
+}
+
+/// There is no successor after all.
+pub(crate) fn take_back() {
+    *files_are_ours() = true;
+}
+
 /// A successor has them all, and their files are its.
 pub(crate) fn leave() {
     for socket in sockets().iter_mut() {
@@ -253,6 +271,11 @@ pub(crate) fn leave() {
 
 /// At the end of the daemon.
 pub(crate) fn remove_files() {
+    // Held to the end: a successor must not take what is about to be removed.
+    let mut are_ours = files_are_ours();
+    if !std::mem::replace(&mut *are_ours, false) {
+        return;
+    }
     for socket in sockets().iter() {
         if let (Origin::Own, Some(file)) = (socket.origin, &socket.file) {
             // What stays is removed by the next daemon that listens there.
