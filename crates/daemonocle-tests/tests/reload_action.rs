@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use daemonocle_tests::{
-    Fixture, Output, Pid, Sandbox, eventually, is_alive, skip_unless_root, skip_unless_there_is,
-    status_field,
+    Fixture, Output, Pid, Sandbox, eventually, is_alive, is_root, skip, skip_unless_root,
+    skip_unless_there_is, status_field,
 };
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
 const OK: &str = "Starting example ... OK\n";
 const STOPPED: &str = "Stopping example ... OK\n";
@@ -230,6 +230,30 @@ fn a_new_daemon_that_is_killed_meanwhile() {
     sandbox.expect_nobody();
 }
 
+/// Whoever asks again has asked once, unless nobody is about it any more.
+#[test]
+fn after_a_shortage() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("on_hup", "yes").set("stderr", sandbox.path("err"));
+    // poll(2) needs as many as it is given.
+    let mut cases = vec![(Resource::Nofile, 3, "cannot reload: cannot make a channel")];
+    match is_root() {
+        true => skip("after_a_shortage", "root is never short of threads"),
+        false => cases.push((Resource::Nproc, 0, "cannot reload: cannot start a thread")),
+    }
+    for (resource, limit, why) in cases {
+        let pid = rustix::process::Pid::from_raw(fixture.started());
+        let few = Rlimit { current: Some(limit), maximum: getrlimit(resource).maximum };
+        let before = prlimit(pid, resource, few).unwrap();
+        let client = fixture.run(&["reload"]).spawn();
+        eventually("it cannot", || sandbox.read("err").contains(why));
+        prlimit(pid, resource, before).unwrap();
+        client.finish().expect(0, RELOADED, "");
+        fixture.stop().expect(0, STOPPED, "");
+        sandbox.write("err", "");
+    }
+}
+
 #[test]
 fn in_the_foreground() {
     let sandbox = Sandbox::new();
@@ -296,7 +320,7 @@ fn a_failure_in_another_network_namespace() {
         return;
     }
     let sandbox = Sandbox::new();
-    let fixture = reloading(&sandbox).set("stderr", sandbox.path("err"));
+    let fixture = sandbox.fixture("polite").set("on_hup", "yes").set("stderr", sandbox.path("err"));
     let fixture = fixture.set("ready", "1.5").set("stop", "1");
     fixture.run(&["start"]).under(&["unshare", "--net"]).finish().expect(0, OK, "");
     let pid = fixture.pid().unwrap();

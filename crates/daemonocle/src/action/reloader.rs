@@ -101,14 +101,14 @@ impl Reloader {
     /// As [`reload`](Self::reload), in a thread of its own, because a signal asks for it. An error goes to
     /// standard error, as whatever else a daemon has to say, and to who awaits an answer.
     pub(super) fn reload_elsewhere(self: &Arc<Self>, rerun: Rerunner, ticket: Option<Ticket>) {
-        let mut asker = self.asker.lock().unwrap_or_else(PoisonError::into_inner);
-        if ticket.is_some() && std::mem::replace(&mut *asker, ticket) == ticket {
+        let mut last = self.asker();
+        if ticket.is_some() && std::mem::replace(&mut *last, ticket) == ticket {
             return;
         }
         let this = Arc::clone(self);
         let reload = move || {
             // At once: who has asked would else ask again.
-            let asker = ticket.and_then(|ticket| Newborn::inherited(answer(ticket).ok()?).ok());
+            let asker = ticket.and_then(|ticket| this.answer(ticket));
             let tell = |report| asker.as_ref().map(|asker| asker.report(&report));
             // One that is under way may not know yet what this one is for.
             let turn = this.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +128,26 @@ impl Reloader {
             }
         };
         if let Err(error) = thread::spawn("daemonocle-load", Box::new(reload)) {
+            *last = None;
             complain(&format_args!("cannot reload: cannot start a thread: {error}"));
+        }
+    }
+
+    fn asker(&self) -> MutexGuard<'_, Option<Ticket>> {
+        self.asker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The channel to who awaits an answer.
+    fn answer(&self, ticket: Ticket) -> Option<Newborn> {
+        match answer(ticket).and_then(Newborn::inherited) {
+            Ok(asker) => Some(asker),
+            // There is no way from here to there, whoever asks how often.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => None,
+            Err(_) => {
+                // Nobody hears how this reload went, unless he asks again and counts as another one.
+                self.asker().take_if(|last| *last == ticket);
+                None
+            }
         }
     }
 
