@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use crate::sys::fd::{Guarded, is_socket, made_by, receive, send, shut_down_sending, socket_pair};
+use crate::sys::fd::{Guarded, is_socket, peer, receive, send, shut_down_sending, socket_pair};
 use crate::sys::process::Pid;
 
 /// What the daemon tells, each at most once and in this order.
@@ -158,7 +158,7 @@ impl Newborn {
 
     /// Whether the other end was made by this process.
     pub(crate) fn is_from(&self, pid: Pid) -> bool {
-        self.0.get().is_ok_and(|socket| made_by(socket) == Some(pid))
+        self.0.get().is_ok_and(|socket| peer(socket).is_ok_and(|(its, _)| its == Some(pid)))
     }
 
     pub(crate) fn report(&self, report: &Report) -> io::Result<()> {

@@ -11,6 +11,7 @@ use rustix::net::{
     getsockname, listen, socket_with, sockopt,
 };
 
+use super::fd::peer;
 use super::process::Pid;
 use super::{retry, user};
 
@@ -75,8 +76,8 @@ impl Awaited {
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Ok(None),
             other => other?,
         };
-        let peer = sockopt::socket_peercred(&socket)?;
-        Ok((Pid::from(peer.pid) == pid).then_some(socket))
+        let (peer, _) = peer(socket.as_fd())?;
+        Ok((peer == Some(pid)).then_some(socket))
     }
 }
 
@@ -95,7 +96,7 @@ pub(crate) fn answer(ticket: Ticket) -> io::Result<OwnedFd> {
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(PATIENCE))?;
     let address = SocketAddrUnix::new_abstract_name(ticket.name().as_bytes())?;
     retry(|| Ok(connect(&socket, &address)?))?;
-    let uid = sockopt::socket_peercred(&socket)?.uid.as_raw();
+    let (_, uid) = peer(socket.as_fd())?;
     match [0, user::effective(), user::real()].contains(&uid) {
         true => Ok(socket),
         false => Err(io::ErrorKind::PermissionDenied.into()),

@@ -306,9 +306,23 @@ pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
-/// The process that made this pair of sockets (`SO_PEERCRED`, unix(7)).
-pub(crate) fn made_by(socket: BorrowedFd<'_>) -> Option<Pid> {
-    Some(rustix::net::sockopt::socket_peercred(socket).ok()?.pid.into())
+/// Who is at the other end of a socket, and as which user, on the kernel's word (`SO_PEERCRED`, unix(7)): who
+/// connected it or listens there, or made both ends. No PID: it is in a PID namespace that cannot be seen from
+/// here.
+pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<(Option<Pid>, u32)> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: both places are valid for the whole call, and the length is that of the first.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok((Pid::new(peer.pid), peer.uid))
 }
 
 /// Sends one message; `BrokenPipe` when there is nobody to receive it, and no SIGPIPE.
