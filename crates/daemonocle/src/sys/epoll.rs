@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -29,14 +29,17 @@ impl Many {
     }
 
     /// Waits until some are readable, at their end, or broken: the numbers of these, though not of all of
-    /// them if there are very many. None: `deadline` has passed.
+    /// them if there are very many. None: `deadline` has passed, or a day.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> io::Result<Vec<u64>> {
         const AT_ONCE: usize = 256;
+        /// More milliseconds than an int has would need epoll_pwait2(2), which is newer than what we promise
+        /// to run on.
+        const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
         let mut events = Vec::with_capacity(AT_ONCE);
         retry(|| {
             let left = deadline.map(|deadline| {
-                let left = deadline.saturating_duration_since(Instant::now());
-                Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+                let left = deadline.saturating_duration_since(Instant::now()).min(LONGEST);
+                Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 })
             });
             Ok(epoll::wait(&self.0, spare_capacity(&mut events), left.as_ref())?)
         })?;
