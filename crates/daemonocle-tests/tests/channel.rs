@@ -12,10 +12,22 @@ const WHY: &str = "No buffer space available";
 /// Runs it with sends that fail, in all its processes; `which` as strace has it. `None`: that cannot be
 /// had here.
 fn deaf(fixture: &Fixture<'_>, arguments: &[&str], which: &str, name: &str) -> Option<Output> {
+    run(fixture, arguments, &format!("sendto:error=ENOBUFS{which}"), name, || ())
+}
+
+/// Runs it with this fault in all its processes, and stops what there is then. `None`: that cannot be had
+/// here.
+fn run(
+    fixture: &Fixture<'_>,
+    arguments: &[&str],
+    fault: &str,
+    name: &str,
+    look: impl FnOnce(),
+) -> Option<Output> {
     if skip_unless_there_is("strace", name) {
         return None;
     }
-    let inject = format!("--inject=sendto:error=ENOBUFS{which}");
+    let inject = format!("--inject={fault}");
     let strace = ["strace", "-f", "-o", "/dev/null", &inject];
     let began = Instant::now();
     let running = fixture.run(arguments).under(&strace).spawn();
@@ -23,7 +35,10 @@ fn deaf(fixture: &Fixture<'_>, arguments: &[&str], which: &str, name: &str) -> O
         let said = running.stdout();
         said.contains("OK\n") || said.contains("FAILED\n") || running.stderr().contains("strace: ")
     });
-    assert!(began.elapsed() < AT_ONCE, "{which}");
+    assert!(began.elapsed() < AT_ONCE, "{fault}");
+    if running.stdout().contains("OK\n") {
+        look();
+    }
     // strace stays with a daemon that has started all the same.
     fixture.stop();
     let output = running.finish();
@@ -86,5 +101,22 @@ fn one_message_cannot_be_sent() {
                 assert!(!fixture.pid_file().exists());
             }
         }
+    }
+}
+
+/// What was said is heard a moment later: also by the daemon, whose start has been told by then.
+#[test]
+fn what_is_said_cannot_be_received_at_once() {
+    let name = "what_is_said_cannot_be_received_at_once";
+    let sandbox = Sandbox::new();
+    let [sleep, ready, logs, _] = fixtures(&sandbox);
+    for fixture in [sleep, ready, logs] {
+        let look = || assert_eq!(fixture.pid(), Some(fixture.settled()));
+        let Some(output) = run(&fixture, &["start"], "recvfrom:error=ENOMEM:when=1", name, look)
+        else {
+            return;
+        };
+        output.expect(0, "Starting example ... OK\n", "");
+        sandbox.expect_nobody();
     }
 }

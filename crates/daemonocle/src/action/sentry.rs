@@ -152,11 +152,12 @@ impl Sentry {
             let errors = self.errors.as_ref().filter(|_| is_accepted).map(|(read, _)| read.as_fd());
             let talk = newborn.as_ref().map(|newborn| newborn.as_fd());
             let ready = wait_readable([Some(self.signals.as_fd()), talk, errors], None);
-            let Ok([signal, talk, errors]) = ready else {
-                // poll(2) without memory: without this thread the daemon cannot end properly, so
+            let [signal, talk, errors] = ready.unwrap_or_else(|error| {
+                // poll(2) without memory for long: without this thread the daemon cannot end properly, so
                 // it does so while it can.
-                self.lifecycle.finish(&End::of_message("out of memory"));
-            };
+                let why = format!("cannot wait for signals: {}", reason(&error));
+                self.lifecycle.finish(&End::of_message(&why))
+            });
             if signal {
                 match self.signals.next() {
                     // Without a terminal, the kernel sends HUP only when the guardian leaves while

@@ -300,7 +300,7 @@ impl PidFile {
     /// Tells whoever waits that the outcome of the start is known. For the daemon, once nobody else
     /// shares the claim: it must never be held by anybody when neither lock explains why.
     pub(crate) fn end_startup(&self) {
-        // Cannot fail for a lock that is held; if it did, the end of this process would do it.
+        // It fails only where a server keeps the locks, and that one for long (fcntl(2), `ENOLCK`).
         let _ = lock::release_shared(&self.file, STARTUP);
     }
 

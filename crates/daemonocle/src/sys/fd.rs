@@ -12,7 +12,7 @@ use rustix::net::RecvFlags;
 
 use super::fs::{Inode, Meta};
 use super::process::Pid;
-use super::{check, retry};
+use super::{check, persist, retry};
 
 /// Waits until one of `fds` is readable, at its end, or broken, poll(2); tells which are.
 ///
@@ -27,26 +27,11 @@ pub(crate) fn wait_readable<const N: usize>(
         events: libc::POLLIN,
         revents: 0,
     });
-    poll(&mut polled, deadline)?;
+    persist(|| poll(&mut polled, deadline))?;
     Ok(polled.map(|polled| polled.revents != 0))
 }
 
 fn poll(polled: &mut [libc::pollfd], deadline: Option<Instant>) -> io::Result<()> {
-    /// A lack of memory in the kernel may be over in a moment, and is no reason for a daemon to end.
-    const TRIES: u32 = 100;
-    let mut tries = 0;
-    loop {
-        match poll_once(polled, deadline) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && tries < TRIES => {
-                tries += 1;
-                std::thread::yield_now();
-            }
-            other => return other,
-        }
-    }
-}
-
-fn poll_once(polled: &mut [libc::pollfd], deadline: Option<Instant>) -> io::Result<()> {
     let count = polled.len() as libc::nfds_t;
     retry(|| {
         let left = deadline.map(|deadline| {
@@ -341,7 +326,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
 
 /// Gives the length of the message, with `TRUNC` also if it is longer than the buffer.
 fn receive_into(buffer: &mut [u8], socket: BorrowedFd<'_>, flags: RecvFlags) -> io::Result<usize> {
-    let mut next = || retry(|| Ok(rustix::net::recv(socket, &mut *buffer, flags)?.1));
+    // Of what it cannot take out, the kernel takes out nothing.
+    let mut next = || persist(|| retry(|| Ok(rustix::net::recv(socket, &mut *buffer, flags)?.1)));
     match next() {
         // The other side was closed with messages of ours unread. That is said once, and before
         // what it had sent until then, which is still to be had.

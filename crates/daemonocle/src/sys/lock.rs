@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::fd::{deadline_in, has_passed, pipe, wait_readable, write_byte};
 use super::process::{Assistant, Pid};
-use super::{check, retry};
+use super::{check, persist, retry};
 
 /// One lockable byte. It lies far behind the contents of any PID file; locks need no data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +94,7 @@ pub(crate) fn is_locked(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
 
 /// Gives the description's lock up.
 pub(crate) fn release_shared(file: &impl AsFd, byte: Byte) -> io::Result<()> {
-    set(file, libc::F_OFD_SETLK, byte, libc::F_UNLCK)
+    persist(|| set(file, libc::F_OFD_SETLK, byte, libc::F_UNLCK))
 }
 
 /// Whether another description holds a write lock on it.
@@ -150,7 +150,7 @@ pub(crate) fn try_own(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
 
 /// Gives the calling process's own lock up.
 pub(crate) fn release_own(file: &impl AsFd, byte: Byte) -> io::Result<()> {
-    set(file, libc::F_SETLK, byte, libc::F_UNLCK)
+    persist(|| set(file, libc::F_SETLK, byte, libc::F_UNLCK))
 }
 
 /// Whether the calling process could take its own lock: asks, and takes nothing, so that nobody

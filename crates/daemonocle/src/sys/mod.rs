@@ -21,6 +21,7 @@ pub(crate) mod thread;
 pub(crate) mod user;
 
 use std::io;
+use std::time::Duration;
 
 /// Turns the `-1` of a libc call into the error in `errno`.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -32,6 +33,26 @@ pub(crate) fn retry<T>(mut f: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match f() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Calls `f` again where the kernel lacks memory (`ENOMEM`), or has no room for a lock (`ENOLCK`): that may be
+/// over in a moment, and is no reason for a daemon to end, or to miss what it was told.
+pub(crate) fn persist<T>(mut f: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    const TRIES: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(10);
+    let mut left = TRIES;
+    loop {
+        match f() {
+            Err(error)
+                if left > 0
+                    && matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOLCK)) =>
+            {
+                left -= 1;
+                std::thread::sleep(PAUSE);
+            }
             other => return other,
         }
     }
