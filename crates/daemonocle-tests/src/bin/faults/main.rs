@@ -2,9 +2,11 @@
 //! one in a run; and whether what was said then was true.
 //!
 //! ```console
-//! $ cargo run --release -p daemonocle-tests --bin faults                # everything; takes its time
-//! $ cargo run --release -p daemonocle-tests --bin faults -- --every 20  # one run in twenty
-//! $ cargo run --release -p daemonocle-tests --bin faults -- start stop  # only these commands
+//! $ cargo build --release -p daemonocle-tests --bin fixture --bin faults
+//! $ target/release/faults                      # everything; takes its time
+//! $ target/release/faults --every 20           # one run in twenty
+//! $ target/release/faults start stop           # only these commands
+//! $ target/release/faults restart --only 5:10  # only thread 5, call 10, as in a line of its own
 //! ```
 //!
 //! Prints a table, and what was wrong; the exit code is 1 if anything was. Needs Linux on x86-64, and the
