@@ -258,7 +258,10 @@ impl Crew {
                 let _ = self.many.remove(guardian.as_fd());
             }
             for index in 0..self.members.len() {
-                self.on_step(index, Ok(Step::Failed(Failure::Death)));
+                if let Some(member) = self.members.get(index) {
+                    let step = member.watch.on_guardians_death();
+                    self.on_step(index, step);
+                }
             }
             return;
         }

@@ -180,11 +180,19 @@ impl Watch {
         match self.take(talk, errors)? {
             Step::Nothing if child && !talk => {
                 self.child = None;
-                Ok(Step::Failed(Failure::Death))
+                self.on_guardians_death()
             }
             // Whoever writes without end to standard error must not hold the clock up.
             Step::Nothing if !talk && self.is_late() => Ok(self.on_deadline()),
             step => Ok(step),
+        }
+    }
+
+    /// What it means that our own child is dead: a daemon that it has not named will not be named.
+    pub(super) fn on_guardians_death(&self) -> Result<Step, Failure> {
+        match self.daemon {
+            Some(_) => Ok(Step::Failed(Failure::Death)),
+            None => Err(Failure::Death),
         }
     }
 
@@ -364,5 +372,31 @@ impl Watch {
     /// Whether its guardian has told of the daemon's death, or both are dead.
     pub(super) fn is_over(&self) -> bool {
         self.died.is_some() || !self.listening
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::startup::channel;
+
+    #[test]
+    fn a_daemon_that_is_ready_and_that_nobody_names_any_more_has_not_started()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let mut settings = Settings::new("example".into());
+        settings.startup = Startup::Ready(Duration::from_secs(600));
+        settings.start_timeout = Duration::from_secs(600);
+        let mut guardian = Command::new("true").spawn()?;
+        let (starter, newborn) = channel()?;
+        newborn.report(&Report::Ready)?;
+        let pid = Pid::new(guardian.id().try_into()?).ok_or("no PID")?;
+        let mut watch = Watch::new(&settings.validate()?, starter, None, pid);
+        assert!(matches!(watch.until_certain(), Err(Failure::Death)));
+        drop(newborn);
+        guardian.wait()?;
+        Ok(())
     }
 }
