@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive};
 
 use crate::sweep::patiently;
-use crate::tracer::{self, Fault, Job, Outcome, Point};
+use crate::tracer::{self, Call, Fault, Job, Outcome};
 
 /// A command, and the state in which it is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Scenario {
     }
 
     /// Runs it with this fault; what was seen, and the promises that it has broken.
-    pub(crate) fn run(self, plan: Option<(Point, Fault)>) -> (Outcome, Vec<String>) {
+    pub(crate) fn run(self, plan: Option<(Call, Fault)>) -> (Outcome, Vec<String>) {
         let sandbox = Sandbox::new();
         let fixture =
             sandbox.fixture("polite").set("on_hup", "yes").set("ready", "3").set("stop", "3");
@@ -105,7 +105,7 @@ impl<'a> End<'a> {
         fixture: &'a Fixture<'a>,
         before: Option<Pid>,
         outcome: &'a Outcome,
-        plan: Option<(Point, Fault)>,
+        plan: Option<(Call, Fault)>,
     ) -> Self {
         let is_kill = matches!(plan, Some((_, Fault::Kill)));
         Self {
@@ -200,7 +200,7 @@ impl<'a> End<'a> {
     /// true.
     fn was_killed_afterwards(&self) -> bool {
         let Outcome { calls, command, met, .. } = self.outcome;
-        let is_last_word = |call: &&tracer::Call| {
+        let is_last_word = |call: &&Call| {
             call.point.thread == *command
                 && [libc::SYS_sendto, libc::SYS_recvfrom].contains(&call.number)
         };

@@ -52,7 +52,7 @@ fn sweep(scenario: Scenario, every: usize, only: Option<Point>) -> usize {
     let plans: Vec<_> = calls.iter().flat_map(|call| faults(*call)).collect();
     let (mut failed, mut killed, mut held, mut unmet, mut broken) = (0, 0, 0, 0, 0);
     for (call, fault) in plans.into_iter().step_by(every) {
-        let (outcome, complaints) = scenario.run(Some((call.point, fault)));
+        let (outcome, complaints) = scenario.run(Some((call, fault)));
         let count = match fault {
             Fault::Error(_) => &mut failed,
             Fault::Kill => &mut killed,

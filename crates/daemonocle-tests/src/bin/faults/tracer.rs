@@ -32,7 +32,7 @@ pub(crate) struct Point {
 }
 
 /// A call that was made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) point: Point,
     pub(crate) number: i64,
@@ -46,7 +46,7 @@ pub(crate) struct Job<'a> {
     pub(crate) stderr: &'a Path,
     /// A process that is running already, to be looked at as well.
     pub(crate) also: Option<Tid>,
-    pub(crate) plan: Option<(Point, Fault)>,
+    pub(crate) plan: Option<(Call, Fault)>,
     /// Asks the command to end, by TERM, when nothing happens any more.
     pub(crate) ends_by_signal: bool,
 }
@@ -243,7 +243,8 @@ impl Tracer<'_> {
         let call = Call { point, number: registers.orig_rax.cast_signed() };
         self.outcome.calls.push(call);
         match self.job.plan {
-            Some((wanted, fault)) if wanted == point && is_possible(tid, &registers, fault) => {
+            // Another one is in its place where the order is not always the same, and fails otherwise.
+            Some((wanted, fault)) if wanted == call && is_possible(tid, &registers, fault) => {
                 self.outcome.met = Some(call);
                 self.outcome.met_command = group_of(tid) == Some(command);
                 match fault {
