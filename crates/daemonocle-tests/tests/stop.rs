@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use daemonocle_tests::{Sandbox, eventually, is_alive, skip_unless_root, takes_less_than};
+use daemonocle_tests::{
+    Sandbox, eventually, is_alive, skip, skip_unless_root, skip_unless_there_is, takes_less_than,
+};
 use rustix::process::Signal;
 
 const OK: &str = "Stopping example ... OK\n";
@@ -204,4 +206,30 @@ fn a_signal_by_hand_after_a_stop_is_a_second_one() {
     sandbox.signal(pid, Signal::TERM);
     eventually("the daemon has ended", || !is_alive(pid));
     assert_eq!(fixture.hook_log(), "143|Terminated by SIGTERM (15)\n");
+}
+
+/// Nobody was running, and when it is read whom the PID file names, somebody is.
+#[test]
+fn a_daemon_that_comes_up_meanwhile_is_no_bystander() {
+    let name = "a_daemon_that_comes_up_meanwhile_is_no_bystander";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let log = sandbox.path("calls").display().to_string();
+    let slow = ["-e", "trace=openat,fcntl", "-e", "inject=openat:delay_enter=150ms"];
+    let strace = [&["strace", "-o", &log], &slow[..]].concat();
+    let stop = fixture.run(&["stop"]).under(&strace).spawn();
+    eventually("it has seen no sign of anybody", || {
+        let calls = sandbox.read("calls");
+        calls.lines().filter(|line| line.contains("F_OFD_GETLK, {l_type=F_UNLCK")).count() == 3
+            || stop.stderr().contains("strace: ")
+    });
+    if stop.stderr().contains("strace: ") {
+        return skip(name, &format!("strace cannot trace: {}", stop.stderr().trim()));
+    }
+    let pid = fixture.started();
+    stop.finish().expect(0, "", NOT_RUNNING);
+    assert_eq!(fixture.settled(), pid);
 }

@@ -10,7 +10,7 @@ use crate::sys::proc;
 use crate::sys::process::{self, Pid};
 
 use super::access::{existing_dir, open_existing};
-use super::contents;
+use super::{Presence, contents, look};
 
 /// The living process that the text names of a PID file which nobody holds.
 pub(crate) fn bystander(location: &Location) -> Result<Option<Pid>, Error> {
@@ -24,5 +24,10 @@ pub(crate) fn bystander(location: &Location) -> Result<Option<Pid>, Error> {
     };
     let cannot = |error| location.cannot("read", error);
     let named = file.map(|(file, _)| contents::pid(&file)).transpose().map_err(cannot)?;
-    Ok(named.flatten().filter(|pid| process::exists(*pid) && !proc::is_dying(*pid)))
+    let Some(pid) = named.flatten() else {
+        return Ok(None);
+    };
+    // A daemon that has come up since has its locks before its number is in the file, until its end.
+    let is_anybody_there = !matches!(look(location)?, Presence::Absent { .. });
+    Ok((!is_anybody_there && process::exists(pid) && !proc::is_dying(pid)).then_some(pid))
 }

@@ -28,19 +28,26 @@ pub(crate) fn offers_reload(location: &Location, running: &Running) -> Result<bo
 
 /// Looks who holds the PID file at `location`. Reads, and changes nothing.
 pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
-    let dir = existing_dir(location)?;
-    let presence = match &dir {
-        None => Presence::Absent { broken: false },
-        Some(dir) => look_in(location, dir)?,
-    };
-    match presence {
-        Presence::Absent { .. } => {
-            let entry = dir.as_ref().map(|dir| (dir, place::of_entry(dir.inode(), location)));
-            let orphan =
-                orphan::find(location, entry).map_err(|e| location.cannot("look for", e))?;
-            Ok(orphan.map_or(presence, Presence::Running))
+    // A daemon may have come up since its file was missed, or removed it since it was found. Only one that is
+    // found twice, and whose file is missed in between, has lost it. Each further turn is owed to another one.
+    let mut suspect = None;
+    loop {
+        let dir = existing_dir(location)?;
+        let presence = match &dir {
+            None => Presence::Absent { broken: false },
+            Some(dir) => look_in(location, dir)?,
+        };
+        let Presence::Absent { .. } = presence else {
+            return Ok(presence);
+        };
+        let entry = dir.as_ref().map(|dir| (dir, place::of_entry(dir.inode(), location)));
+        let orphan = orphan::find(location, entry).map_err(|e| location.cannot("look for", e))?;
+        let Some(running) = orphan else {
+            return Ok(presence);
+        };
+        if suspect.replace(running.holder) == Some(running.holder) {
+            return Ok(Presence::Running(running));
         }
-        other => Ok(other),
     }
 }
 
