@@ -230,6 +230,58 @@ fn a_new_daemon_that_is_killed_meanwhile() {
     sandbox.expect_nobody();
 }
 
+/// The signal would end a daemon that is not ready for it.
+#[test]
+fn while_it_is_starting() {
+    let name = "while_it_is_starting";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox);
+    // It takes its time to be.
+    let slow = ["-e", "trace=rt_sigaction", "-e", "inject=rt_sigaction:delay_enter=50ms"];
+    let strace = [&["strace", "-f", "-o", "/dev/null"], &slow[..]].concat();
+    let start = fixture.run(&["start"]).under(&strace).spawn();
+    eventually("there is somebody", || {
+        fixture.pid().is_some() || start.stderr().contains("strace: ")
+    });
+    if start.stderr().contains("strace: ") {
+        return skip(name, &format!("strace cannot trace: {}", start.stderr().trim()));
+    }
+    let first = fixture.pid().unwrap();
+    reload(&fixture).expect(0, RELOADED, "");
+    start.says(OK);
+    assert_ne!(fixture.pid(), Some(first));
+    fixture.stop().expect(0, STOPPED, "");
+    start.finish().expect(0, OK, "");
+}
+
+/// Its PID file is nowhere when it is looked for, and has been made by the time that the daemon is found by
+/// other means.
+#[test]
+fn a_daemon_that_comes_up_meanwhile_has_lost_nothing() {
+    let name = "a_daemon_that_comes_up_meanwhile_has_lost_nothing";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox);
+    let log = sandbox.path("calls").display().to_string();
+    let slow = ["-e", "trace=openat,fcntl", "-e", "inject=fcntl:delay_enter=300ms"];
+    let strace = [&["strace", "-o", &log], &slow[..]].concat();
+    let client = fixture.run(&["reload"]).under(&strace).spawn();
+    eventually("it has missed the file, and looks for signs", || {
+        sandbox.read("calls").contains(", \".\", O_RDONLY") || client.stderr().contains("strace: ")
+    });
+    if client.stderr().contains("strace: ") {
+        return skip(name, &format!("strace cannot trace: {}", client.stderr().trim()));
+    }
+    let first = fixture.started();
+    client.finish().expect(0, RELOADED, "");
+    assert_ne!(fixture.pid(), Some(first));
+}
+
 /// Whoever asks again has asked once, unless nobody is about it any more.
 #[test]
 fn after_a_shortage() {
@@ -320,7 +372,7 @@ fn a_failure_in_another_network_namespace() {
         return;
     }
     let sandbox = Sandbox::new();
-    let fixture = sandbox.fixture("polite").set("on_hup", "yes").set("stderr", sandbox.path("err"));
+    let fixture = reloading(&sandbox).set("stderr", sandbox.path("err"));
     let fixture = fixture.set("ready", "1.5").set("stop", "1");
     fixture.run(&["start"]).under(&["unshare", "--net"]).finish().expect(0, OK, "");
     let pid = fixture.pid().unwrap();

@@ -291,10 +291,16 @@ impl PidFile {
         }
     }
 
-    /// From the beginning of its life on, tells everybody that this daemon reloads when it is asked to by a
-    /// signal, which would end another one.
-    pub(crate) fn offer_reload(&self) {
+    /// Tells everybody that this daemon reloads when it is asked to by a signal, which would end another one:
+    /// from now on, or as soon as this process has the file.
+    pub(crate) fn offer_reload(&self) -> Result<(), Error> {
         self.offers_reload.store(true, Ordering::SeqCst);
+        if *self.is_ours()
+            && !lock::try_own(&self.file, RELOADS).map_err(|error| self.cannot("lock", error))?
+        {
+            return Err(self.locked());
+        }
+        Ok(())
     }
 
     /// Tells whoever waits that the outcome of the start is known. For the daemon, once nobody else
