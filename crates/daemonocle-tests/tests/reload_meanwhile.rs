@@ -1,10 +1,12 @@
 //! What else happens while a daemon reloads: to its children, its parent, and to who has a number of theirs.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 
-use daemonocle_tests::{Fixture, Pid, Sandbox, eventually, is_alive, skip, skip_unless_there_is};
+use daemonocle_tests::{
+    Fixture, Lock, Pid, STARTUP, Sandbox, eventually, is_alive, skip, skip_unless_there_is,
+};
 use rustix::process::Signal;
 
 /// A daemon that reloads when [`tell`] does.
@@ -133,4 +135,61 @@ fn the_old_one_ends_while_it_hands_over() {
     let mut text = String::new();
     UnixStream::connect(&path).unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, format!("{new}\n"));
+}
+
+/// Its worker is running already, and shares the PID file: were it left to itself, a new daemon could be
+/// started beside it.
+#[test]
+fn who_was_to_take_over_does_not_outlive_it() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("reloads").set("on_hup", "yes").set("fifo", sandbox.path("fifo"));
+    let fixture =
+        fixture.set("out", sandbox.write("out", "")).set("plan", sandbox.write("plan", ""));
+    let fixture = fixture.set("changes", sandbox.write("changes", ""));
+    let fifo = sandbox.make_fifo("fifo");
+    let old = fixture.started();
+    sandbox.write("plan", "wait");
+    // Its shutdown hook waits for a reader, so that it does not end by itself.
+    sandbox.write("changes", format!("HOOK_LOG={}\n", fifo.display()));
+    sandbox.signal(old, Signal::HUP);
+    let mut new = 0;
+    eventually("the new one is coming", || {
+        let out = sandbox.read("out");
+        let line = out.lines().find_map(|line| line.strip_suffix(" waits"));
+        line.is_some_and(|pid| pid.parse().map(|pid| new = pid).is_ok())
+    });
+    sandbox.write("changes", "");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert!(!is_alive(new));
+}
+
+/// Nobody can be named as the daemon for as long as the old one has not let go of the PID file.
+#[test]
+fn the_new_one_dies_before_the_old_one_has_let_go() {
+    let name = "the_new_one_dies_before_the_old_one_has_let_go";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("on_hup", "yes");
+    let old = fixture.started();
+    let pid = old.to_string();
+    let slow = "inject=dup3:delay_enter=300ms";
+    let words = ["strace", "-f", "-p", &pid, "-o", "/dev/null", "-e", "trace=dup3", "-e", slow];
+    let strace = fixture.watch(&words).spawn();
+    eventually("strace is there", || strace.stderr().contains("strace: "));
+    if !strace.stderr().contains(" attached") {
+        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
+    }
+    sandbox.signal(old, Signal::HUP);
+    eventually("the new one has the PID file", || fixture.pid().is_some_and(|pid| pid != old));
+    let new = fixture.pid().unwrap();
+    // Until the start is over.
+    let file = File::options().read(true).write(true).open(fixture.pid_file()).unwrap();
+    Lock::Write.take(&file, STARTUP..STARTUP + 1);
+    drop(file);
+    sandbox.kill(new);
+    fixture.status().expect(1, "example -- not running\n", "");
+    let another = fixture.started();
+    assert!(another != old && another != new);
 }

@@ -25,7 +25,7 @@ use crate::worker::Worker;
 
 use super::cannot;
 use super::keeper::{Kept, PASSED_ON};
-use super::reloader::{Origin, Reloader};
+use super::reloader::{Coming, Origin, Reloader};
 use super::sentry::{Link, Sentry};
 
 /// The callbacks of a definition.
@@ -253,7 +253,10 @@ fn begin(
         teller.tell(&Report::Ending(end.exit_code(), end.words().into()));
     });
     let [accepted, handed_over] = [(); 2].map(|()| pid_file.clone());
+    let coming = Arc::new(Coming::default());
+    let expected = Arc::clone(&coming);
     let clean_up = Box::new(move || {
+        expected.end();
         listener::remove_files();
         if let Some(pid_file) = &pid_file {
             // The end comes all the same, and the lock, which counts, goes with the process.
@@ -277,6 +280,7 @@ fn begin(
         origin,
         turn: Mutex::new(()),
         asker: Mutex::new(None),
+        coming,
         successor: OnceLock::new(),
     });
     let end_on = config.settings().end_on.clone();

@@ -20,9 +20,9 @@ use crate::pid_file::PidFile;
 use crate::shutdown::Lifecycle;
 use crate::startup::{Newborn, Reply, Report, channel};
 use crate::sys::answer::{Ticket, answer};
-use crate::sys::fd::deadline_in;
+use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::hooks::{also_close_in_forked_children, forget_in_forked_children, is_copy};
-use crate::sys::process::{self, Children, Pid, signal_child};
+use crate::sys::process::{self, Children, Pid, PidFd, signal_child};
 use crate::sys::program::Group;
 use crate::sys::rerun::{Rerun, Rerunner};
 use crate::sys::signal::Signal;
@@ -63,8 +63,74 @@ pub(super) struct Reloader {
     pub(super) turn: Mutex<()>,
     /// Where the last one who has asked for a reload awaits an answer: he may ask again.
     pub(super) asker: Mutex<Option<Ticket>>,
+    pub(super) coming: Arc<Coming>,
     /// The process that has taken over.
     pub(super) successor: OnceLock<Pid>,
+}
+
+/// A process that is to take over, for as long as it is not certain that it will. It must not outlive a daemon
+/// that ends before, whose PID file it shares: its worker may be running already.
+#[derive(Default)]
+pub(super) struct Coming(Mutex<Expectation>);
+
+#[derive(Default)]
+enum Expectation {
+    #[default]
+    Nobody,
+    /// This child.
+    Process(Pid),
+    /// Nobody, and nobody any more: this process is ending.
+    Over,
+}
+
+impl Coming {
+    fn lock(&self) -> MutexGuard<'_, Expectation> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is made now, unless it is too late.
+    fn make(&self, make: impl FnOnce() -> Result<Pid, Error>) -> Result<Pid, Error> {
+        let mut expectation = self.lock();
+        if let Expectation::Over = *expectation {
+            return Err(refused("the daemon is about to end"));
+        }
+        let pid = make()?;
+        *expectation = Expectation::Process(pid);
+        Ok(pid)
+    }
+
+    /// From now on it is left to itself, if this works and it is not too late.
+    fn leave(&self, let_go: impl FnOnce() -> bool) -> bool {
+        let mut expectation = self.lock();
+        if matches!(*expectation, Expectation::Over) || !let_go() {
+            return false;
+        }
+        *expectation = Expectation::Nobody;
+        true
+    }
+
+    /// It has died.
+    fn is_dead(&self) {
+        let mut expectation = self.lock();
+        if let Expectation::Process(_) = *expectation {
+            *expectation = Expectation::Nobody;
+        }
+    }
+
+    /// This process is about to end: nobody will take over any more.
+    pub(super) fn end(&self) {
+        /// Ample for a process that was killed to be gone.
+        const DYING: Duration = Duration::from_secs(1);
+        let mut expectation = self.lock();
+        if let Expectation::Process(pid) = *expectation {
+            let handle = PidFd::open(pid);
+            signal_child(pid, Signal::KILL);
+            // Where it cannot be waited for, the end of its channel ends it.
+            let _ =
+                handle.and_then(|handle| wait_readable([Some(handle.as_fd())], deadline_in(DYING)));
+        }
+        *expectation = Expectation::Over;
+    }
 }
 
 impl Reloader {
@@ -184,7 +250,7 @@ impl Reloader {
         // see our end.
         let number = starter.as_fd().as_raw_fd();
         also_close_in_forked_children(starter.as_fd());
-        let successor = match self.spawn(newborn.as_fd(), rerun) {
+        let successor = match self.coming.make(|| self.spawn(newborn.as_fd(), rerun)) {
             Ok(successor) => successor,
             Err(error) => {
                 forget_in_forked_children(number);
@@ -252,6 +318,7 @@ impl Reloader {
         }
         let died: Option<ExitStatus> =
             process::wait(Children::One(successor)).ok().flatten().map(|(_, status)| status);
+        self.coming.is_dead();
         listener::take_back();
         Err(watch.explain(failure, died))
     }
@@ -261,10 +328,12 @@ impl Reloader {
         const TAKING: Duration = Duration::from_secs(10);
         // It may have been asked to end meanwhile, and then there must be no successor.
         // And whatever ends it from now on leaves to that what it is to have.
-        if self.lifecycle.is_ending()
-            || !listener::let_go()
-            || self.pid_file.as_ref().is_some_and(|pid_file| !pid_file.let_go())
-        {
+        let let_go = || {
+            !self.lifecycle.is_ending()
+                && listener::let_go()
+                && self.pid_file.as_ref().is_none_or(|pid_file| pid_file.let_go())
+        };
+        if !self.coming.leave(let_go) {
             return Err(Failure::System("go on", io::Error::other("the daemon is about to end")));
         }
         let taken = match watch.starter.reply(Reply::Accepted) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::Location;
 use crate::error::{Error, Kind};
-use crate::sys::fd::{deadline_in, wait_readable};
+use crate::sys::fd::{deadline_in, has_passed, wait_readable};
 use crate::sys::fs::{Inode, Meta};
 use crate::sys::lock::{self, Byte, Holder};
 use crate::sys::proc;
@@ -108,12 +108,19 @@ pub(super) fn identify(
     startup: Startup,
 ) -> Result<Presence, Error> {
     /// Each question is answered at another moment, and others go on meanwhile: nobody is blamed
-    /// before the same doubtful answers have come this often in a row.
+    /// before the same doubtful answers have come this often in a row...
     const DOUBTS: u32 = 8;
+    /// ... and then for so long, at such intervals: one of those others may be stopped half-way, such as a
+    /// daemon that has handed over to one that has died since.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const PAUSE: Duration = Duration::from_millis(10);
     let cannot = |error| location.cannot("examine the locks of", error);
-    let deadline = deadline_in(DYING);
+    let (deadline, patience) = (deadline_in(DYING), deadline_in(PATIENCE));
     let mut doubts = 0;
-    while doubts < DOUBTS {
+    while doubts < DOUBTS || !has_passed(patience) {
+        if doubts >= DOUBTS {
+            wait_readable([None], deadline_in(PAUSE)).map_err(cannot)?;
+        }
         match lock::holder(file, LIFE).map_err(cannot)? {
             Some(Holder::Process(pid)) => match confirm(location, place, file, inode, pid)? {
                 Confirmed::Running(running) => return Ok(Presence::Running(running)),
@@ -154,7 +161,7 @@ pub(super) fn identify(
                 return Ok(Presence::Running(Running::new(pid, handle, inode)));
             }
             doubts += 1;
-            if doubts == DOUBTS || contents::are_absent(file).map_err(cannot)? {
+            if doubts >= DOUBTS || contents::are_absent(file).map_err(cannot)? {
                 return Ok(Presence::Starting);
             }
             continue;
