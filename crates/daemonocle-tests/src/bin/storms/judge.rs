@@ -1,0 +1,182 @@
+//! Whether all that was said, and all that has happened, can be true.
+//!
+//! The lives of the daemons are known, so the order that makes all answers true need not be looked for: an
+//! answer is possible if what it claims was so at some moment between the question and the answer.
+
+use daemonocle_tests::{Fixture, Pid, Sandbox, within};
+
+use crate::answer::{Claim, claims};
+use crate::client::{Deed, What};
+use crate::lives::{Life, Moment};
+
+/// All that is wrong.
+pub(crate) fn all(deeds: &[Deed], lives: &[Life]) -> Vec<String> {
+    let mut wrong = two_at_once(lives);
+    let history = History { deeds, lives };
+    let mut started = Vec::new();
+    for deed in deeds {
+        let What::Command(words, Some(output)) = &deed.what else { continue };
+        let Some(claims) = claims(words, output) else {
+            wrong.push(format!("{words:?}: nobody says so: {output:?}"));
+            continue;
+        };
+        for claim in claims {
+            if claim == Claim::Started {
+                started.push(deed);
+            } else if !history.is_possible(deed, claim) {
+                wrong.push(format!(
+                    "{words:?}, from {} to {}: {claim:?} was not so: {output:?}",
+                    deed.begin, deed.end
+                ));
+            }
+        }
+    }
+    wrong.extend(history.unmade(started));
+    wrong
+}
+
+/// Daemons that were certainly there at the same time, and neither is what the other has become.
+fn two_at_once(lives: &[Life]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (index, later) in lives.iter().enumerate() {
+        let ancestors = ancestors(lives, index);
+        for (other, earlier) in lives.iter().enumerate().take(index) {
+            if earlier.reigned > Some(later.first) && !ancestors.contains(&other) {
+                wrong.push(format!("two at once: {earlier:?} and {later:?}"));
+            }
+        }
+    }
+    wrong
+}
+
+/// Whom it has taken over from, directly or not.
+fn ancestors(lives: &[Life], index: usize) -> Vec<usize> {
+    std::iter::successors(lives[index].predecessor, |index| lives[*index].predecessor).collect()
+}
+
+struct History<'a> {
+    deeds: &'a [Deed],
+    lives: &'a [Life],
+}
+
+impl History<'_> {
+    fn is_possible(&self, deed: &Deed, claim: Claim) -> bool {
+        match claim {
+            Claim::Started | Claim::Nothing => true,
+            Claim::Reloaded => self
+                .lives
+                .iter()
+                .any(|life| is_within(life.first, deed) && life.predecessor.is_some()),
+            Claim::Running(pid) => self.may_have_run(pid, deed),
+            Claim::Nobody => !self.somebody_all_the_time(deed),
+            Claim::Ended => self.somebody_may_have_ended(deed),
+        }
+    }
+
+    /// Whether a daemon of this number may have lived at a moment of this deed.
+    fn may_have_run(&self, pid: Pid, deed: &Deed) -> bool {
+        let its = self.lives.iter().enumerate().filter(|(_, life)| life.pid == pid);
+        let mut is_known = false;
+        for (index, life) in its {
+            is_known = true;
+            // It exists for a moment before its worker runs, and somebody is starting it then.
+            let has_begun = life.first <= deed.end || self.somebody_starts(deed);
+            if has_begun && self.latest(index) >= deed.begin {
+                return true;
+            }
+        }
+        // It has not got as far as its worker.
+        !is_known && self.somebody_starts(deed)
+    }
+
+    /// The moment from which on it is certainly dead.
+    fn latest(&self, index: usize) -> Moment {
+        let life = &self.lives[index];
+        // One that is no successor is started when nobody is there any more.
+        let next = (index + 1..self.lives.len())
+            .find(|next| self.lives[*next].predecessor.is_none())
+            .map(|next| self.lives[next].first);
+        next.unwrap_or(Moment::MAX).max(life.last)
+    }
+
+    /// Whether one was certainly the daemon from the question to the answer.
+    fn somebody_all_the_time(&self, deed: &Deed) -> bool {
+        let is_it = |life: &Life| life.first <= deed.begin && life.reigned >= Some(deed.end);
+        self.lives.iter().any(is_it)
+    }
+
+    /// Whether anybody who may have lived when it was asked is dead when it is answered.
+    fn somebody_may_have_ended(&self, deed: &Deed) -> bool {
+        let mut lives = self.lives.iter().enumerate();
+        let ended = lives.any(|(index, life)| {
+            life.first <= deed.end && life.last <= deed.end && self.latest(index) >= deed.begin
+        });
+        // Or it has not got as far as its worker.
+        ended || self.somebody_starts(deed)
+    }
+
+    /// Whether somebody else was about to make a daemon meanwhile.
+    fn somebody_starts(&self, deed: &Deed) -> bool {
+        self.deeds.iter().any(|other| {
+            let makes =
+                matches!(other.what, What::Command(["start" | "restart" | "reload", ..], _));
+            makes
+                && !std::ptr::eq(other, deed)
+                && other.begin <= deed.end
+                && other.end >= deed.begin
+        })
+    }
+
+    /// Starts that have succeeded, they say, and there is no daemon of theirs. Each has made one by itself.
+    fn unmade(&self, mut started: Vec<&Deed>) -> Vec<String> {
+        let fresh = |index: &usize| self.lives[*index].predecessor.is_none();
+        let mut fresh: Vec<usize> = (0..self.lives.len()).filter(fresh).collect();
+        let mut wrong = Vec::new();
+        // Whose answer came first has the least choice.
+        started.sort_by_key(|deed| deed.end);
+        for deed in started {
+            let its = fresh.iter().position(|index| is_within(self.lives[*index].first, deed));
+            match its {
+                Some(place) => drop(fresh.remove(place)),
+                None => wrong.push(format!(
+                    "a start from {} to {} has made nobody: {:?}",
+                    deed.begin,
+                    deed.end,
+                    match &deed.what {
+                        What::Command(_, output) => output.as_ref(),
+                        What::Kill => None,
+                    }
+                )),
+            }
+        }
+        wrong
+    }
+}
+
+fn is_within(moment: Moment, deed: &Deed) -> bool {
+    (deed.begin..=deed.end).contains(&moment)
+}
+
+/// What is wrong when all is quiet again.
+pub(crate) fn aftermath(sandbox: &Sandbox, fixture: &Fixture<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut expect = |is_so: bool, what: String| {
+        if !is_so {
+            wrong.push(format!("afterwards: {what}"));
+        }
+    };
+    let start = fixture.start();
+    expect(start.code() == Some(0), format!("{start:?}"));
+    let alone = within(daemonocle_tests::DEADLINE, || {
+        (sandbox.survivors().len() == 1 && sandbox.survivors().first() == fixture.pid().as_ref())
+            .then_some(())
+    });
+    expect(alone.is_some(), format!("there are {:?}", sandbox.survivors()));
+    let stop = fixture.stop();
+    expect(stop.code() == Some(0), format!("{stop:?}"));
+    let nobody =
+        within(daemonocle_tests::DEADLINE, || sandbox.survivors().is_empty().then_some(()));
+    expect(nobody.is_some(), format!("there are {:?}", sandbox.survivors()));
+    expect(!fixture.pid_file().exists(), "the PID file is still there".to_owned());
+    wrong
+}
