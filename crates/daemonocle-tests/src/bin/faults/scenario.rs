@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive};
 
+use crate::many;
 use crate::sweep::patiently;
 use crate::tracer::{self, Call, Fault, Job, Outcome};
 
@@ -17,15 +18,18 @@ pub(crate) enum Scenario {
     Status,
     Reload,
     Foreground,
+    /// A start of two workers.
+    Multi,
 }
 
-pub(crate) const ALL: [Scenario; 6] = [
+pub(crate) const ALL: [Scenario; 7] = [
     Scenario::Start,
     Scenario::Stop,
     Scenario::Restart,
     Scenario::Status,
     Scenario::Reload,
     Scenario::Foreground,
+    Scenario::Multi,
 ];
 
 impl Scenario {
@@ -37,12 +41,13 @@ impl Scenario {
             Self::Status => "status",
             Self::Reload => "reload",
             Self::Foreground => "foreground",
+            Self::Multi => "multi",
         }
     }
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Start => &["start"],
+            Self::Start | Self::Multi => &["start"],
             Self::Stop => &["stop"],
             Self::Restart => &["restart"],
             Self::Status => &["status", "--fields", "pid,num_threads"],
@@ -53,11 +58,14 @@ impl Scenario {
 
     /// Whether a daemon is running before.
     fn begins_with_daemon(self) -> bool {
-        !matches!(self, Self::Start | Self::Foreground)
+        !matches!(self, Self::Start | Self::Foreground | Self::Multi)
     }
 
     /// Runs it with this fault; what was seen, and the promises that it has broken.
     pub(crate) fn run(self, plan: Option<(Call, Fault)>) -> (Outcome, Vec<String>) {
+        if self == Self::Multi {
+            return many::run(plan);
+        }
         let sandbox = Sandbox::new();
         let fixture =
             sandbox.fixture("polite").set("on_hup", "yes").set("ready", "3").set("stop", "3");
@@ -193,6 +201,7 @@ impl<'a> End<'a> {
                 self.expect_agreement();
             }
             (Scenario::Foreground, _) => self.expect_nobody("the foreground is over"),
+            (Scenario::Multi, _) => unreachable!("that is judged in many.rs"),
         }
     }
 
