@@ -252,6 +252,26 @@ fn in_the_foreground() {
     sandbox.expect_nobody();
 }
 
+/// The signal is for what the daemon has become, although the parent has not noticed yet.
+#[test]
+fn a_signal_while_the_old_one_is_dead_and_unburied() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox, "reloads");
+    let running = fixture.foreground();
+    running.says(OK);
+    let old = fixture.settled();
+    sandbox.signal(running.pid(), Signal::STOP);
+    tell(&fixture);
+    eventually("a new one has it", || fixture.pid().is_some_and(|pid| pid != old));
+    eventually("the old one is dead", || !is_alive(old));
+    assert!(stat(old).is_some(), "and unburied");
+    sandbox.signal(running.pid(), Signal::TERM);
+    sandbox.signal(running.pid(), Signal::CONT);
+    assert_eq!(running.finish().signal(), Some(15));
+    assert_eq!(fixture.hook_log(), format!("{RELOADED}143|Terminated by SIGTERM (15)\n"));
+    sandbox.expect_nobody();
+}
+
 #[test]
 fn as_another_user() {
     if skip_unless_root("as_another_user") {

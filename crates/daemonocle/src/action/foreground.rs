@@ -216,15 +216,43 @@ impl Supervisor<'_> {
             events(Event::Forwarding(signal));
         }
         // A program has it already. A function counts what comes both ways, and looks at the larger number.
-        let is_there = self.is_program && arrival.is_typed();
-        // One that has a successor passes it on, until that is our own child.
-        if !is_there && let Err(error) = process::send_to_child(self.daemon, signal) {
-            events(unsent(signal, self.daemon, &error));
+        if !(self.is_program && arrival.is_typed()) {
+            self.pass_on(signal, events);
         }
         if signal == Signal::TSTP {
             stop_self();
         }
         Ok(())
+    }
+
+    /// Gives the daemon a signal: also where that has just become another process.
+    fn pass_on(&mut self, signal: Signal, events: Events<'_>) {
+        self.hear_out(events);
+        if self.pass_on_to_successor(signal) {
+            return;
+        }
+        if let Err(error) = process::send_to_child(self.daemon, signal) {
+            events(unsent(signal, self.daemon, &error));
+        }
+        // It may have handed over before, and have ended before it could pass this on itself. What has come
+        // both ways counts once where it asks for the end.
+        self.hear_out(events);
+        if self.launch.config.settings().end_on.contains(&signal) {
+            self.pass_on_to_successor(signal);
+        }
+    }
+
+    /// `false`: there is none, or it cannot be told for certain from whoever else may have its number.
+    fn pass_on_to_successor(&self, signal: Signal) -> bool {
+        let Some((successor, handle)) =
+            self.watch.successor.and_then(|pid| Some((pid, PidFd::open(pid).ok()?)))
+        else {
+            return false;
+        };
+        // Asked after the handle was opened. Whose parent else it is, it is somebody else.
+        let parent = proc::stat(successor).ok().flatten().and_then(|stat| Pid::new(stat.parent));
+        parent.is_some_and(|parent| [self.daemon, Pid::current()].contains(&parent))
+            && handle.send(signal).is_ok()
     }
 
     /// Collects those of our children that have ended.
