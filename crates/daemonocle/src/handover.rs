@@ -233,4 +233,18 @@ mod tests {
             assert!(Handover::decode(bad).is_none(), "{bad:?}");
         }
     }
+
+    #[test]
+    fn fuzz_handovers() {
+        crate::fuzz::hold_text("handover", |text| {
+            let Some(read) = Handover::decode(text) else { return };
+            let parent = read.parent.map(|(_, channel)| channel);
+            let dirs = read.files.iter().map(|(_, dir, _)| *dir);
+            let all: Vec<_> =
+                [read.channel].into_iter().chain(read.pid_file).chain(parent).chain(dirs).collect();
+            let known: std::collections::BTreeSet<_> = all.iter().collect();
+            assert_eq!(known.len(), all.len(), "nothing is adopted twice");
+            assert!(all.iter().all(|number| *number >= FIRST), "nor a standard stream");
+        });
+    }
 }

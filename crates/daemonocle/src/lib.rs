@@ -45,6 +45,8 @@ mod context;
 mod daemon;
 mod environment;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod handover;
 mod layout;
 mod listener;

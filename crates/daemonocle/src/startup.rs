@@ -262,4 +262,13 @@ mod tests {
         assert_eq!(newborn.receive()?, None, "unread reports reset nothing");
         Ok(())
     }
+
+    #[test]
+    fn fuzz_reports() {
+        crate::fuzz::hold("report", |bytes| {
+            if let Some(report) = Report::decode(bytes) {
+                assert_eq!(Report::decode(&report.encode()).as_ref(), Some(&report));
+            }
+        });
+    }
 }

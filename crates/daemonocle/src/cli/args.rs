@@ -307,4 +307,11 @@ mod tests {
     fn the_command_is_consistent() {
         Action::<NoOptions>::augment_subcommands(Command::new("x")).debug_assert();
     }
+
+    #[test]
+    fn fuzz_arguments() {
+        crate::fuzz::hold_text("words", |text| {
+            let _ = (seconds(text), field_list(text));
+        });
+    }
 }

@@ -129,4 +129,25 @@ mod tests {
         assert_eq!(value(&Value::Float(f64::NAN)), "null");
         assert_eq!(value(&Value::Float(1_795_387_856.71)), "1795387856.71");
     }
+
+    #[test]
+    fn fuzz_strings() {
+        crate::fuzz::hold_text("words", |text| {
+            let quoted = quoted(text);
+            assert!(quoted.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            // What has been escaped comes back as it was.
+            let mut units = Vec::new();
+            let mut rest = quoted.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
+            while let Some(first) = rest.chars().next() {
+                let (unit, length) = match (first, rest.as_bytes().get(1)) {
+                    ('\\', Some(b'u')) => (u16::from_str_radix(&rest[2..6], 16).unwrap(), 6),
+                    ('\\', Some(escaped)) => (u16::from(*escaped), 2),
+                    (other, _) => (other as u16, 1),
+                };
+                units.push(unit);
+                rest = &rest[length..];
+            }
+            assert_eq!(String::from_utf16(&units).unwrap(), text);
+        });
+    }
 }

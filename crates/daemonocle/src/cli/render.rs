@@ -240,4 +240,12 @@ mod tests {
         let own_tests = [(1000, "17m"), (10_000, "2h 47m"), (100_000, "1d 3h 47m")];
         assert_eq!(own_tests.map(|(seconds, _)| told(seconds)), own_tests.map(|(_, text)| text));
     }
+
+    #[test]
+    fn fuzz_texts() {
+        crate::fuzz::hold_text("words", |text| {
+            assert!(harmless(text).chars().all(|c| !c.is_control() || "\n\t".contains(c)));
+            assert!(one_line(text).chars().all(|c| !c.is_control()));
+        });
+    }
 }

@@ -176,4 +176,19 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn fuzz_templates() {
+        crate::fuzz::hold("template", |template| {
+            let Ok((first, kind)) = fill(template, 3) else { return };
+            let (second, _) = fill(template, 21).unwrap();
+            assert_eq!(first != second, kind == Kind::Own);
+            // What has no place for a number any more comes out as it is, once its braces are doubled.
+            let doubled: Vec<u8> = first
+                .iter()
+                .flat_map(|byte| vec![*byte; if b"{}".contains(byte) { 2 } else { 1 }])
+                .collect();
+            assert_eq!(fill(&doubled, 9), Ok((first, Kind::Shared)));
+        });
+    }
 }

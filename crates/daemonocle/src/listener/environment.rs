@@ -104,4 +104,16 @@ mod tests {
             assert!(!is_name(name), "{name:?}");
         }
     }
+
+    #[test]
+    fn fuzz_variables() {
+        crate::fuzz::hold_text("words", |text| {
+            for fds in ["1", "3", text] {
+                if let Ok(list) = names("77", fds, Some(text)) {
+                    assert_eq!(Some(list.len()), fds.parse().ok());
+                }
+            }
+            assert!(!is_name(text) || text.is_ascii());
+        });
+    }
 }

@@ -127,4 +127,14 @@ mod tests {
         }
         assert_eq!(parse("1.2.61").map(|(_, name)| name).as_deref(), Some(OsStr::new("a")));
     }
+
+    #[test]
+    fn fuzz_words() {
+        crate::fuzz::hold_text("socket_file", |text| {
+            if let Some((_, name)) = parse(text) {
+                let bytes = name.as_bytes();
+                assert!(!bytes.is_empty() && !bytes.contains(&b'/') && !bytes.contains(&0));
+            }
+        });
+    }
 }

@@ -80,4 +80,17 @@ mod tests {
             assert_eq!(pid(bad), None, "{bad:?}");
         }
     }
+
+    #[test]
+    fn fuzz_pids() {
+        crate::fuzz::hold("pid_file", |text| {
+            let digits = text.trim_ascii();
+            let is_number = digits.iter().all(u8::is_ascii_digit) && text.len() < LONGEST;
+            let value = digits.iter().try_fold(0_i64, |sum, digit| {
+                sum.checked_mul(10)?.checked_add(i64::from(digit.wrapping_sub(b'0')))
+            });
+            let expected = value.filter(|value| is_number && (1..1 << 31).contains(value));
+            assert_eq!(parse(text).map(|pid| i64::from(pid.get())), expected);
+        });
+    }
 }

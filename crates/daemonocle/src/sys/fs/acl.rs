@@ -144,4 +144,12 @@ mod tests {
         assert_eq!(parse(&[1, 0, 0, 0], 9), None, "version 1");
         assert_eq!(parse(&list(&[(3, 7, 5)]), 9), None, "a tag that there is not");
     }
+
+    #[test]
+    fn fuzz_lists() {
+        crate::fuzz::hold("acl", |bytes| {
+            let writers = parse(bytes, 9);
+            assert!(writers.is_none_or(|writers| writers.len() <= bytes.len() / 8));
+        });
+    }
 }

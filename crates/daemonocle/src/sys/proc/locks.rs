@@ -226,4 +226,19 @@ mod tests {
             assert!(!begins_at(line.as_bytes(), &starts), "{line}");
         }
     }
+
+    #[test]
+    fn fuzz_locks() {
+        let starts = ["1073741826".to_owned()];
+        crate::fuzz::hold("locks", |text| {
+            for line in text.split(|byte| *byte == b'\n') {
+                let _ =
+                    (begins_at(line, &starts), std::str::from_utf8(line).ok().and_then(parse_lock));
+            }
+            let mut all = Vec::new();
+            let pieces = read_lines(&mut &*text, None, &mut |line| all.push(line.to_vec()));
+            assert!(pieces.is_ok_and(|pieces| pieces.is_some()));
+            assert!(all.iter().all(|line| !line.contains(&b'\n')));
+        });
+    }
 }

@@ -343,4 +343,25 @@ mod tests {
         assert_eq!(parse_pending(status), 0x101);
         assert_eq!(parse_pending("SigPnd:\tx\nShdPnd"), 0);
     }
+
+    #[test]
+    fn fuzz_stat() {
+        let behind = ") S 1 22 22 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 2 0 123456 2500000 200";
+        crate::fuzz::hold("stat", |text| {
+            let _ = parse_stat(text);
+            // As the name of a command, it changes nothing.
+            let whole = [b"1234 (", text, behind.as_bytes()].concat();
+            let stat = parse_stat(&whole).unwrap();
+            assert_eq!((stat.pid.get(), stat.parent, stat.group, stat.threads), (1234, 1, 22, 2));
+            assert_eq!((stat.state, stat.start), (b'S', 123_456));
+        });
+    }
+
+    #[test]
+    fn fuzz_status() {
+        crate::fuzz::hold_text("status", |text| {
+            let _ = (parse_pending(text), parse_effective_user(text), parse_users(text));
+            let _ = parse_kib(text, "VmRSS:");
+        });
+    }
 }

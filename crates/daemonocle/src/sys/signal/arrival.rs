@@ -268,4 +268,13 @@ mod tests {
         assert_eq!(arrival, Some((Signal::TERM, sender, now, Ticket::new(5))));
         assert!(decode([0; RECORD]).is_none());
     }
+
+    #[test]
+    fn fuzz_records() {
+        crate::fuzz::hold("words", |bytes| {
+            let mut record = [0; RECORD];
+            record.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+            let _ = decode(record);
+        });
+    }
 }

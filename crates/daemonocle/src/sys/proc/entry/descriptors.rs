@@ -128,4 +128,14 @@ mod tests {
         assert_eq!(mode(libc::O_RDWR), "r+");
         assert_eq!(mode(libc::O_RDWR | libc::O_APPEND), "a+");
     }
+
+    #[test]
+    fn fuzz_descriptors() {
+        crate::fuzz::hold_text("fdinfo", |text| {
+            let _ = parse_info(text);
+        });
+        crate::fuzz::hold_text("sockets", |text| {
+            let _ = parse_socket(text);
+        });
+    }
 }

@@ -157,4 +157,13 @@ Private_Dirty:        12 kB
         assert_eq!(parse_mappings("Rss: 4 kB\n"), []);
         assert_eq!(bytes(" 99999999999999999999 kB"), 0);
     }
+
+    #[test]
+    fn fuzz_mappings() {
+        crate::fuzz::hold_text("smaps", |text| {
+            let all = parse_mappings(text);
+            assert!(together(all).iter().all(|mapping| !mapping.path.is_empty()));
+            let _ = parse_shares(text);
+        });
+    }
 }

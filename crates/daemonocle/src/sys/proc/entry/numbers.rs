@@ -188,4 +188,15 @@ mod tests {
         assert_eq!(first_three("Uid:\tx\ty\tz", "Uid:"), None);
         assert_eq!(parse_boot_time("btime -1"), None);
     }
+
+    #[test]
+    fn fuzz_numbers() {
+        crate::fuzz::hold_text("statm_io", |text| {
+            let _ = (parse_pages(text), parse_io(text), parse_boot_time(text));
+        });
+        crate::fuzz::hold_text("stat", |text| {
+            let _ = stat_fields(text, [14, 15, 22, 39]);
+            assert!(stat_field(text, 2).is_none());
+        });
+    }
 }

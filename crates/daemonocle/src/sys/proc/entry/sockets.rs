@@ -161,4 +161,11 @@ mod tests {
             assert_eq!(parse_address(bad), None, "{bad}");
         }
     }
+
+    #[test]
+    fn fuzz_lines() {
+        crate::fuzz::hold_text("sockets", |text| {
+            let _ = (parse_line(text), parse_address(text));
+        });
+    }
 }

@@ -102,4 +102,16 @@ mod tests {
         assert_eq!(parsed("A=1\0B=2"), [pair("A", "1")]);
         assert_eq!(parsed("\0A=1\0"), []);
     }
+
+    #[test]
+    fn fuzz_words() {
+        crate::fuzz::hold_text("command_line", |text| {
+            assert_eq!(parse_command_line(text).is_empty(), text.is_empty());
+        });
+        crate::fuzz::hold_text("environ", |text| {
+            assert!(
+                parse_environment(text).keys().all(|name| !name.is_empty() && !name.contains('='))
+            );
+        });
+    }
 }
