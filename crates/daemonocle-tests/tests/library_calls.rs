@@ -52,3 +52,12 @@ fn a_missing_stream_is_made_up_for_in_programs_of_the_worker_too() {
     sandbox.signal(fixture.pid().unwrap(), Signal::TERM);
     running.finish();
 }
+
+#[test]
+fn ten_thousand_statuses_leave_nothing() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    fixture.started();
+    let calls = fixture.clone().set("calls", "10000 statuses").run(&[]).finish();
+    calls.expect(0, "descriptors: 0\npages: a few\n", "");
+}

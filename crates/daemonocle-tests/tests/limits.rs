@@ -217,3 +217,72 @@ fn a_daemon_without_its_pid_file_and_few_descriptors() {
     }
     panic!("no limit was enough");
 }
+
+/// Whatever does not fit: either there is a daemon, or there are words.
+#[test]
+fn memory() {
+    let mut runs = 0;
+    // In KiB. The program itself takes some 4,000 and each of its threads a stack of 2,048.
+    for limit in (2_000..24_000).step_by(500) {
+        let sandbox = Sandbox::new();
+        let fixture = sandbox.fixture("ready");
+        let script = format!("ulimit -v {limit}; exec \"$@\"");
+        let output = fixture.run(&["start"]).through(&script).finish();
+        // So little that the program is not even begun.
+        let is_begun = output.stdout.contains("Starting") || output.stderr.contains("ERROR: ");
+        if !is_begun {
+            assert_ne!(output.code(), Some(0), "{limit}: {output:?}");
+            sandbox.expect_nobody();
+        } else if all_or_nothing(&sandbox, &output, &format!("ulimit -v {limit}")) {
+            runs += 1;
+        }
+    }
+    assert!(runs > 0, "24 MB are enough");
+}
+
+/// Runs an action where this is mounted.
+fn without(name: &str, place: &str, run: daemonocle_tests::Run) -> Option<Output> {
+    let script = format!("mount -t tmpfs none {place} && exec \"$@\"");
+    let output = run.through(&script).under(&["unshare", "--mount"]).finish();
+    if output.stderr.contains("unshare: ") || output.stderr.contains("mount: ") {
+        skip(name, "no mount namespaces");
+        return None;
+    }
+    Some(output)
+}
+
+#[test]
+fn without_proc() {
+    let name = "without_proc";
+    if skip_unless_root(name) || skip_unless_there_is("unshare", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let run = |action: &str| without(name, "/proc", fixture.run(&[action]));
+    let Some(status) = run("status") else { return };
+    status.expect(1, "example -- not running\n", "");
+    let start = run("start").unwrap();
+    if all_or_nothing(&sandbox, &start, "start") {
+        let pid = fixture.pid().unwrap();
+        // What it is like cannot be told; that it is there can.
+        assert_ne!(run("status").unwrap().stdout, "example -- not running\n");
+        run("stop").unwrap().expect(0, "Stopping example ... OK\n", "");
+        assert!(!is_alive(pid));
+    }
+    sandbox.expect_nobody();
+}
+
+#[test]
+fn without_a_null_device() {
+    let name = "without_a_null_device";
+    if skip_unless_root(name) || skip_unless_there_is("unshare", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let Some(start) = without(name, "/dev", fixture.run(&["start"])) else { return };
+    start.expect_error(1, FAILED, &["ERROR: cannot open /dev/null: No such file or directory\n"]);
+    sandbox.expect_nobody();
+    assert!(!fixture.pid_file().exists());
+}

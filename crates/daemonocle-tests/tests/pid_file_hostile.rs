@@ -4,7 +4,7 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use daemonocle_tests::{Fixture, Sandbox, Stranger, is_alive, skip_unless_root};
+use daemonocle_tests::{Fixture, Sandbox, Stranger, eventually, is_alive, skip_unless_root};
 
 const FAILED: &str = "Starting example ... FAILED\n";
 
@@ -201,6 +201,41 @@ fn a_stale_file_that_names_a_living_process() {
         fixture.stop().expect(0, "Stopping example ... OK\n", "");
     }
     assert!(stranger.is_unharmed());
+}
+
+/// A thread, and a dead process that nobody has buried.
+#[test]
+fn a_stale_file_that_names_what_is_no_process() {
+    let sandbox = Sandbox::new();
+    let (tell, hear) = std::sync::mpsc::channel();
+    let (end, wait) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        tell.send(rustix::thread::gettid().as_raw_pid()).unwrap();
+        let _ = wait.recv();
+    });
+    let mut zombie = std::process::Command::new("true").spawn().unwrap();
+    let pid = zombie.id().cast_signed();
+    eventually("it is dead", || !is_alive(pid));
+    let fixture = sandbox.fixture("ready");
+    let not_running = "WARNING: example is not running\n".to_owned();
+    let number = hear.recv().unwrap();
+    // kill(2) takes it for the number of its process, and so may another program.
+    let left = format!(
+        "WARNING: PID file {} names process {number}, which has no lock on it; left as it is\n{not_running}",
+        fixture.pid_file().display()
+    );
+    for (number, warning) in [(number, left), (pid, not_running)] {
+        sandbox.write("example.pid", format!("{number}\n"));
+        fixture.status().expect(1, "example -- not running\n", "");
+        let force = fixture.run(&["stop", "--force", "--timeout", "0"]).finish();
+        force.expect(0, "", &warning);
+        sandbox.write("example.pid", format!("{number}\n"));
+        assert_ne!(fixture.started(), number);
+        fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    }
+    zombie.wait().unwrap();
+    drop(end);
+    thread.join().unwrap();
 }
 
 #[test]
