@@ -1,9 +1,10 @@
 //! The PID file of a running daemon is deleted or moved: the daemon is still found, and it alone.
 
-use std::fs;
+use std::fs::{self, File};
 
 use daemonocle_tests::{
-    Fixture, Pid, Sandbox, eventually, is_alive, skip, skip_unless_root, skip_unless_there_is, stat,
+    CLAIM, Fixture, Lock, Pid, STARTUP, Sandbox, eventually, is_alive, skip, skip_unless_root,
+    skip_unless_there_is, stat,
 };
 use rustix::process::Signal;
 
@@ -184,4 +185,19 @@ fn a_daemon_that_is_dying_while_it_is_looked_for_is_waited_for() {
         fs::remove_file(&log).unwrap();
         fixture.stop().expect(0, "Stopping example ... OK\n", "");
     }
+}
+
+/// Somebody who starts it makes a new file, and notices only then that there is a daemon.
+#[test]
+fn a_start_that_has_made_a_new_file_is_not_all_there_is() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    fs::remove_file(fixture.pid_file()).unwrap();
+    let file = File::create_new(fixture.pid_file()).unwrap();
+    Lock::Write.take(&file, STARTUP..CLAIM + 1);
+    let status = fixture.status();
+    assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert!(!is_alive(pid));
 }

@@ -194,16 +194,37 @@ fn not_twice_at_once() {
 #[test]
 fn not_with_another_pid_file() {
     let sandbox = Sandbox::new();
+    let other = sandbox.path("other.pid");
+    let fixture = reloading(&sandbox, "reloads").set("changes", sandbox.write("changes", ""));
+    let pid = fixture.started();
+    sandbox.write("changes", format!("PID_FILE={}\n", other.display()));
+    let why = format!("1: PID file {other:?}: the daemon that reloads has another one\n");
+    assert_eq!(answer(&fixture), why);
+    sandbox.write("changes", "");
+    expect_running(&fixture, pid);
+}
+
+/// Nobody would find the new one.
+#[test]
+fn not_if_the_pid_file_is_lost() {
+    let sandbox = Sandbox::new();
     let fixture = reloading(&sandbox, "reloads");
     let pid = fixture.started();
-    fs::rename(fixture.pid_file(), sandbox.path("moved.pid")).unwrap();
-    sandbox.write("example.pid", "");
-    tell(&fixture);
-    eventually("it has said why not", || {
-        sandbox.read("out").contains("the daemon that reloads has another one")
-    });
-    let status = fixture.status();
-    assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+    let path = fixture.pid_file();
+    fs::rename(&path, sandbox.path("moved.pid")).unwrap();
+    let why = format!(
+        "1: cannot reload: somebody has deleted or moved PID file {path:?}: restart the daemon\n"
+    );
+    for is_replaced in [false, true] {
+        if is_replaced {
+            sandbox.write("example.pid", "");
+        }
+        assert_eq!(answer(&fixture), why);
+        let status = fixture.status();
+        assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+    }
+    fs::rename(sandbox.path("moved.pid"), &path).unwrap();
+    reload(&fixture, pid);
 }
 
 /// Whoever asks at whatever moment gets one of the two.

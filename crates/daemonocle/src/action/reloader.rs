@@ -233,6 +233,9 @@ impl Reloader {
 
     fn succeed(&self, rerun: Rerunner) -> Result<Pid, Error> {
         if let Some(pid_file) = &self.pid_file {
+            if pid_file.is_lost() {
+                return Err(pid_file.lost());
+            }
             // Whoever wants to start a daemon waits for the outcome from now on.
             pid_file.begin_startup()?;
         }
@@ -320,12 +323,19 @@ impl Reloader {
             process::wait(Children::One(successor)).ok().flatten().map(|(_, status)| status);
         self.coming.is_dead();
         listener::take_back();
-        Err(watch.explain(failure, died))
+        match (failure, &self.pid_file) {
+            // The new one has missed it, and cannot know that it was there.
+            (Failure::SetUp(..), Some(pid_file)) if pid_file.is_lost() => Err(pid_file.lost()),
+            (failure, _) => Err(watch.explain(failure, died)),
+        }
     }
 
     fn hand_over(&self, watch: &mut Watch, successor: Pid) -> Result<(), Failure> {
         /// Ample for a process that has nothing else to do.
         const TAKING: Duration = Duration::from_secs(10);
+        if let Some(pid_file) = self.pid_file.as_ref().filter(|pid_file| pid_file.is_lost()) {
+            return Err(Failure::SetUp(1, pid_file.lost().to_string()));
+        }
         // It may have been asked to end meanwhile, and then there must be no successor.
         // And whatever ends it from now on leaves to that what it is to have.
         let let_go = || {

@@ -37,9 +37,11 @@ pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
             None => Presence::Absent { broken: false },
             Some(dir) => look_in(location, dir)?,
         };
-        let Presence::Absent { .. } = presence else {
+        // Where somebody is starting, he may only be about to find that there is a daemon, which has lost its
+        // file, and that what he has made is in its place.
+        if let Presence::Running(_) = presence {
             return Ok(presence);
-        };
+        }
         let entry = dir.as_ref().map(|dir| (dir, place::of_entry(dir.inode(), location)));
         let orphan = orphan::find(location, entry).map_err(|e| location.cannot("look for", e))?;
         let Some(running) = orphan else {

@@ -269,6 +269,11 @@ impl PidFile {
             || holds_lock(daemon, self.inode, LockKind::Shared, CLAIM).unwrap_or(true))
     }
 
+    /// Whether it was deleted, or moved, or another one is in its place; in doubt it was not.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.is_in_place(), Ok(false))
+    }
+
     fn is_in_place(&self) -> io::Result<bool> {
         Ok(self.dir.meta(&self.name)?.map(|meta| meta.inode) == Some(self.inode))
     }
@@ -346,6 +351,15 @@ impl PidFile {
     /// The descriptors that must stay open for the claim to last.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [self.file.as_fd(), self.dir.as_fd()].into_iter().chain(self.signs.descriptors())
+    }
+
+    /// Why a daemon whose file is lost cannot be replaced: nobody would find the new one.
+    pub(crate) fn lost(&self) -> Error {
+        let message = format!(
+            "cannot reload: somebody has deleted or moved PID file {:?}: restart the daemon",
+            self.path
+        );
+        Error::new(Kind::Identity, message)
     }
 
     fn locked(&self) -> Error {
