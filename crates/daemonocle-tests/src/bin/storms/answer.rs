@@ -63,6 +63,13 @@ fn started(code: i32, stdout: &str, stderr: &str) -> Option<Claim> {
             let words = format!("ERROR: Child exited immediately with exit code {code}");
             stderr.starts_with(&words).then_some(Claim::Nothing)
         }
+        (1, FAILED) if stderr.ends_with("was deleted during the start\n") => Some(Claim::Nothing),
+        (1, FAILED) => {
+            let pid = stderr.strip_prefix("ERROR: already running with PID ")?;
+            let (pid, rest) = pid.split_once(',')?;
+            let is_so = rest.starts_with(" but somebody has deleted or moved its PID file ");
+            is_so.then_some(Claim::Running(pid.parse().ok()?))
+        }
         _ => None,
     }
 }
@@ -101,6 +108,16 @@ fn reloaded(code: i32, stdout: &str, stderr: &str) -> Option<Claim> {
         (0, OK) if stderr.is_empty() => Some(Claim::Reloaded),
         (1, "") if stderr == "WARNING: example is not running\n" => Some(Claim::Nobody),
         (1, FAILED) if has_ended.iter().any(|end| stderr.ends_with(end)) => Some(Claim::Nothing),
+        (1, FAILED)
+            if stderr
+                .starts_with("ERROR: cannot reload: somebody has deleted or moved PID file ") =>
+        {
+            Some(Claim::Nothing)
+        }
+        (1, _) if stderr.contains(" cannot reload, since somebody has deleted or moved ") => {
+            let pid = stderr.strip_prefix("ERROR: process ")?.split(' ').next()?;
+            Some(Claim::Running(pid.parse().ok()?))
+        }
         (137 | 143, FAILED) => {
             let words = format!("ERROR: Child exited immediately with exit code {code}");
             stderr.starts_with(&words).then_some(Claim::Nothing)

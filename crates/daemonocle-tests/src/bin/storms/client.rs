@@ -21,6 +21,8 @@ pub(crate) enum What {
     Command(&'static [&'static str], Option<Output>),
     /// The daemon was sent a KILL.
     Kill,
+    /// The PID file was deleted.
+    Delete,
 }
 
 impl Deed {
@@ -61,7 +63,7 @@ impl<'a> Client<'a> {
     fn act(&mut self) -> Option<Deed> {
         const START: &[&str] = &["start"];
         let begin = now();
-        let what = match self.dice.roll(24) {
+        let what = match self.dice.roll(25) {
             0..7 => self.command(START),
             7..9 => self.command(&["stop"]),
             9 => self.command(&["stop", "--timeout", "0"]),
@@ -74,6 +76,7 @@ impl<'a> Client<'a> {
             20 => self.killed(&["restart"]),
             21 => self.killed(&["reload"]),
             22 => self.kill()?,
+            23 => self.delete()?,
             _ => return self.hold(),
         };
         Some(Deed { begin, end: now(), what })
@@ -102,6 +105,12 @@ impl<'a> Client<'a> {
         let pid = self.fixture.pid()?;
         self.fixture.sandbox().try_signal(pid, Signal::KILL).ok()?;
         Some(What::Kill)
+    }
+
+    /// As a cleaner of temporary files does, whether there is a daemon or not.
+    fn delete(&self) -> Option<What> {
+        std::fs::remove_file(self.fixture.pid_file()).ok()?;
+        Some(What::Delete)
     }
 
     /// Stops the daemon for a moment, wherever it is.

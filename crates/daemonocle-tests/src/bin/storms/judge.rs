@@ -144,7 +144,7 @@ impl History<'_> {
                     deed.end,
                     match &deed.what {
                         What::Command(_, output) => output.as_ref(),
-                        What::Kill => None,
+                        What::Kill | What::Delete => None,
                     }
                 )),
             }
@@ -165,6 +165,8 @@ pub(crate) fn aftermath(sandbox: &Sandbox, fixture: &Fixture<'_>) -> Vec<String>
             wrong.push(format!("afterwards: {what}"));
         }
     };
+    // The PID file may be the one that was deleted.
+    fixture.stop();
     let start = fixture.start();
     expect(start.code() == Some(0), format!("{start:?}"));
     let alone = within(daemonocle_tests::DEADLINE, || {
