@@ -6,7 +6,7 @@ use daemonocle_tests::{
     Lock, Output, Running, STARTUP, Sandbox, eventually, is_alive, skip, skip_unless_there_is,
 };
 
-const MANY: usize = 50;
+const MANY: usize = 100;
 
 fn race(fixture: &daemonocle_tests::Fixture<'_>, count: usize) -> Vec<Output> {
     let running: Vec<Running> = (0..count).map(|_| fixture.run(&["start"]).spawn()).collect();

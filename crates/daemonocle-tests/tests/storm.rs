@@ -5,8 +5,18 @@ use std::process::Command;
 
 use daemonocle_tests::program;
 
+#[track_caller]
+fn rage(arguments: &[&str]) {
+    let storm = Command::new(program("storms")).args(arguments).output().unwrap();
+    assert!(storm.status.success(), "{}", String::from_utf8_lossy(&storm.stdout));
+}
+
 #[test]
 fn never_two_and_never_a_false_answer() {
-    let storm = Command::new(program("storms")).args(["--operations", "1500"]).output().unwrap();
-    assert!(storm.status.success(), "{}", String::from_utf8_lossy(&storm.stdout));
+    rage(&["--operations", "1500"]);
+}
+
+#[test]
+fn nor_of_any_of_many_workers() {
+    rage(&["--operations", "1500", "--workers", "3"]);
 }

@@ -2,6 +2,50 @@
 
 use daemonocle_tests::{Output, Pid};
 
+/// What a command has said, or its part that is about one of many workers.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Answer {
+    /// `None`: a signal has ended it.
+    pub(crate) fn of(output: &Output) -> Option<Self> {
+        let (stdout, stderr) = (output.stdout.clone(), output.stderr.clone());
+        Some(Self { code: output.code()?, stdout, stderr })
+    }
+
+    pub(crate) fn is_success(&self) -> bool {
+        self.code == 0
+    }
+
+    /// What it says of the worker of this name, in the words for a daemon by itself.
+    pub(crate) fn about(&self, name: &str, is_alone: bool) -> Self {
+        let is_about = |line: &&str| line.split([' ', ':', '/', '.']).any(|word| word == name);
+        let stdout: String = self.stdout.split_inclusive('\n').filter(is_about).collect();
+        let stderr = self.stderr.split_inclusive('\n');
+        let stderr: String = stderr.filter(|line| is_alone || is_about(line)).collect();
+        let stdout = stdout.replace(name, "example");
+        let stderr =
+            stderr.replace(&format!("ERROR: {name}: "), "ERROR: ").replace(name, "example");
+        let is_done = stdout.ends_with("... OK\n") || stdout.contains(" -- pid: ");
+        let is_error = stderr.contains("ERROR: ");
+        let told = stderr
+            .rsplit_once(" exit code ")
+            .map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+        let code = match told.and_then(|digits| digits.parse().ok()) {
+            _ if is_done => 0,
+            // Nothing was to be done.
+            _ if stdout.is_empty() && !is_error => i32::from(self.code != 0 && is_alone),
+            Some(code) => code,
+            None => 1,
+        };
+        Self { code, stdout, stderr }
+    }
+}
+
 /// Something that an answer claims of the time between the question and itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
@@ -20,9 +64,9 @@ pub(crate) enum Claim {
 }
 
 /// What it claims; `None`: nobody ever gives such an answer.
-pub(crate) fn claims(words: &[&str], output: &Output) -> Option<Vec<Claim>> {
-    let (stdout, stderr) = (&*output.stdout, &*output.stderr);
-    match (words[0], output.code()?) {
+pub(crate) fn claims(words: &[&str], answer: &Answer) -> Option<Vec<Claim>> {
+    let Answer { code, stdout, stderr } = answer;
+    match (words[0], *code) {
         ("start", code) => started(code, stdout, stderr).map(|claim| vec![claim]),
         ("stop", code) => stopped(code, stdout, stderr).map(|claim| vec![claim]),
         ("restart", code) => {
@@ -106,7 +150,7 @@ fn reloaded(code: i32, stdout: &str, stderr: &str) -> Option<Claim> {
     let has_ended = ["has ended instead of reloading\n", "has taken over, and ended since\n"];
     match (code, stdout) {
         (0, OK) if stderr.is_empty() => Some(Claim::Reloaded),
-        (1, "") if stderr == "WARNING: example is not running\n" => Some(Claim::Nobody),
+        (0 | 1, "") if stderr == "WARNING: example is not running\n" => Some(Claim::Nobody),
         (1, FAILED) if has_ended.iter().any(|end| stderr.ends_with(end)) => Some(Claim::Nothing),
         (1, FAILED)
             if stderr

@@ -3,21 +3,21 @@
 //! The lives of the daemons are known, so the order that makes all answers true need not be looked for: an
 //! answer is possible if what it claims was so at some moment between the question and the answer.
 
-use daemonocle_tests::{Fixture, Pid, Sandbox, within};
+use daemonocle_tests::{DEADLINE, Fixture, Pid, Sandbox, within};
 
 use crate::answer::{Claim, claims};
-use crate::client::{Deed, What};
+use crate::client::{Crew, Deed, What};
 use crate::lives::{Life, Moment};
 
-/// All that is wrong.
+/// All that is wrong with what was told of one daemon.
 pub(crate) fn all(deeds: &[Deed], lives: &[Life]) -> Vec<String> {
     let mut wrong = two_at_once(lives);
     let history = History { deeds, lives };
     let mut started = Vec::new();
     for deed in deeds {
-        let What::Command(words, Some(output)) = &deed.what else { continue };
-        let Some(claims) = claims(words, output) else {
-            wrong.push(format!("{words:?}: nobody says so: {output:?}"));
+        let What::Command(words, Some(answer)) = &deed.what else { continue };
+        let Some(claims) = claims(words, answer) else {
+            wrong.push(format!("{words:?}: nobody says so: {answer:?}"));
             continue;
         };
         for claim in claims {
@@ -25,13 +25,28 @@ pub(crate) fn all(deeds: &[Deed], lives: &[Life]) -> Vec<String> {
                 started.push(deed);
             } else if !history.is_possible(deed, claim) {
                 wrong.push(format!(
-                    "{words:?}, from {} to {}: {claim:?} was not so: {output:?}",
+                    "{words:?}, from {} to {}: {claim:?} was not so: {answer:?}",
                     deed.begin, deed.end
                 ));
             }
         }
     }
     wrong.extend(history.unmade(started));
+    wrong
+}
+
+/// Commands for many whose exit code is not what they have said of each.
+pub(crate) fn exit_codes(deeds: &[Deed], crew: Crew) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for deed in deeds.iter().filter(|deed| deed.worker.is_none()) {
+        let What::Command(words, Some(answer)) = &deed.what else { continue };
+        let parts = (0..crew.count()).map(|worker| answer.about(&crew.name(worker), false));
+        // Nobody to reload is a failure of the whole only where nobody at all was.
+        let is_told = parts.into_iter().all(|part| part.is_success());
+        if words[0] != "reload" && is_told != answer.is_success() {
+            wrong.push(format!("{words:?}: the exit code is another one: {answer:?}"));
+        }
+    }
     wrong
 }
 
@@ -140,12 +155,7 @@ impl History<'_> {
                 Some(place) => drop(fresh.remove(place)),
                 None => wrong.push(format!(
                     "a start from {} to {} has made nobody: {:?}",
-                    deed.begin,
-                    deed.end,
-                    match &deed.what {
-                        What::Command(_, output) => output.as_ref(),
-                        What::Kill | What::Delete => None,
-                    }
+                    deed.begin, deed.end, deed.what
                 )),
             }
         }
@@ -158,27 +168,30 @@ fn is_within(moment: Moment, deed: &Deed) -> bool {
 }
 
 /// What is wrong when all is quiet again.
-pub(crate) fn aftermath(sandbox: &Sandbox, fixture: &Fixture<'_>) -> Vec<String> {
+pub(crate) fn aftermath(sandbox: &Sandbox, fixture: &Fixture<'_>, crew: Crew) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut expect = |is_so: bool, what: String| {
         if !is_so {
             wrong.push(format!("afterwards: {what}"));
         }
     };
-    // The PID file may be the one that was deleted.
+    // A PID file may be the one that was deleted.
     fixture.stop();
     let start = fixture.start();
     expect(start.code() == Some(0), format!("{start:?}"));
-    let alone = within(daemonocle_tests::DEADLINE, || {
-        (sandbox.survivors().len() == 1 && sandbox.survivors().first() == fixture.pid().as_ref())
-            .then_some(())
+    let alone = within(DEADLINE, || {
+        let mut expected: Vec<_> =
+            (0..crew.count()).filter_map(|worker| crew.pid(sandbox, worker)).collect();
+        let mut survivors = sandbox.survivors();
+        expected.sort_unstable();
+        survivors.sort_unstable();
+        (survivors == expected && survivors.len() == crew.count()).then_some(())
     });
     expect(alone.is_some(), format!("there are {:?}", sandbox.survivors()));
     let stop = fixture.stop();
     expect(stop.code() == Some(0), format!("{stop:?}"));
-    let nobody =
-        within(daemonocle_tests::DEADLINE, || sandbox.survivors().is_empty().then_some(()));
+    let nobody = within(DEADLINE, || sandbox.survivors().is_empty().then_some(()));
     expect(nobody.is_some(), format!("there are {:?}", sandbox.survivors()));
-    expect(!fixture.pid_file().exists(), "the PID file is still there".to_owned());
+    expect(!crew.has_pid_files(sandbox), "a PID file is still there".to_owned());
     wrong
 }

@@ -31,26 +31,29 @@ pub(crate) struct Life {
     pub(crate) reigned: Option<Moment>,
 }
 
-/// All of them, in the order of their births.
-pub(crate) fn read(beats: &Path) -> Vec<Life> {
+/// Those of one worker, in the order of their births.
+pub(crate) fn read(beats: &Path, worker: usize) -> Vec<Life> {
     let mut lives: Vec<Life> = fs::read_dir(beats)
         .unwrap()
-        .map(|entry| {
+        .filter_map(|entry| {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
             let numbers: Vec<i64> = name.split('-').map(|number| number.parse().unwrap()).collect();
-            let [first, pid, parent] = numbers[..] else { panic!("{name:?}") };
+            let [first, pid, parent, its] = numbers[..] else { panic!("{name:?}") };
+            if its != worker as i64 {
+                return None;
+            }
             let text = fs::read(entry.path()).unwrap();
             // Killed before its first beat.
             let last = text.try_into().map_or(first, i64::from_ne_bytes);
-            Life {
+            Some(Life {
                 pid: pid as Pid,
                 parent: parent as Pid,
                 predecessor: None,
                 first,
                 last,
                 reigned: None,
-            }
+            })
         })
         .collect();
     lives.sort_by_key(|life| life.first);

@@ -1,10 +1,11 @@
-//! Random commands and kills from many sides at once, on one daemon; and whether at every moment at most one
-//! was running, and every answer was possible.
+//! Random commands and kills from many sides at once, on one daemon or some workers; and whether at every moment
+//! at most one of each was running, and every answer was possible.
 //!
 //! ```console
 //! $ cargo build --release -p daemonocle-tests --bin fixture --bin storms
 //! $ target/release/storms                             # 16 clients, 2,000 operations
 //! $ target/release/storms --operations 100000 --seed 7
+//! $ target/release/storms --workers 3                 # many daemons as one
 //! $ target/release/storms --seed 7 --history          # also tells all that has happened
 //! ```
 //!
@@ -22,7 +23,7 @@ use std::thread;
 
 use daemonocle_tests::Sandbox;
 
-use client::{Client, Deed};
+use client::{Client, Crew, Deed};
 use lives::{Life, Moment};
 
 /// How many operations one daemon has to go through, before there is another one.
@@ -30,6 +31,7 @@ const ROUND: u64 = 2000;
 
 fn main() -> ExitCode {
     let (mut clients, mut operations, mut seed, mut tells) = (16, 2000, 1, false);
+    let mut crew = Crew { workers: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number =
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
             "--clients" => clients = number(),
             "--operations" => operations = number(),
             "--seed" => seed = number(),
+            "--workers" => crew.workers = Some(number() as usize),
             "--history" => tells = true,
             _ => panic!("unknown: {argument}"),
         }
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
     let mut total = [0; 5];
     while operations > 0 {
         let round = operations.min(ROUND);
-        let storm = Storm::rage(clients, round, seed);
+        let storm = Storm::rage(crew, clients, round, seed);
         total.iter_mut().zip(storm.count()).for_each(|(total, count)| *total += count);
         if tells {
             storm.tell();
@@ -62,31 +65,42 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(wrong > 0))
 }
 
-/// What has happened to one daemon.
+/// What has happened to one daemon, or many.
 struct Storm {
     deeds: Vec<Deed>,
-    lives: Vec<Life>,
+    /// Of each worker.
+    lives: Vec<Vec<Life>>,
     wrong: Vec<String>,
 }
 
 impl Storm {
-    fn rage(clients: u64, operations: u64, seed: u64) -> Self {
+    fn rage(crew: Crew, clients: u64, operations: u64, seed: u64) -> Self {
         let sandbox = Sandbox::new();
         let beats = sandbox.make_dir("beats", 0o777);
-        let fixture = sandbox.fixture("beats").set("beats", &beats).set("on_hup", "yes");
+        let mut fixture = sandbox.fixture("beats").set("beats", &beats).set("on_hup", "yes");
+        if let Some(workers) = crew.workers {
+            fixture = fixture
+                .set("multi", workers.to_string())
+                .set("name", "worker_{n}")
+                .set("pid_file", sandbox.path("worker_{n}.pid"));
+        }
         let mut deeds: Vec<Deed> = thread::scope(|scope| {
             let clients: Vec<_> = (1..=clients)
                 .map(|number| {
-                    let client = Client::new(fixture.clone(), seed * 1000 + number);
+                    let client = Client::new(fixture.clone(), crew, seed * 1000 + number);
                     scope.spawn(move || client.run(operations / clients))
                 })
                 .collect();
             clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
         });
         deeds.sort_by_key(|deed| deed.begin);
-        let lives = lives::read(&beats);
-        let mut wrong = judge::all(&deeds, &lives);
-        wrong.extend(judge::aftermath(&sandbox, &fixture));
+        let lives: Vec<_> = (0..crew.count()).map(|worker| lives::read(&beats, worker)).collect();
+        let mut wrong = judge::exit_codes(&deeds, crew);
+        for (worker, lives) in lives.iter().enumerate() {
+            let its: Vec<_> = deeds.iter().filter_map(|deed| deed.about(crew, worker)).collect();
+            wrong.extend(judge::all(&its, lives));
+        }
+        wrong.extend(judge::aftermath(&sandbox, &fixture, crew));
         Self { deeds, lives, wrong }
     }
 
@@ -94,18 +108,21 @@ impl Storm {
     fn count(&self) -> [usize; 5] {
         let count = |is_it: fn(&Deed) -> bool| self.deeds.iter().filter(|deed| is_it(deed)).count();
         let Self { deeds, lives, wrong } = self;
-        [deeds.len(), lives.len(), count(Deed::is_kill), count(Deed::is_killed), wrong.len()]
+        let lives = lives.iter().flatten().count();
+        [deeds.len(), lives, count(Deed::is_kill), count(Deed::is_killed), wrong.len()]
     }
 
     /// All that has happened, by microseconds since the beginning.
     fn tell(&self) {
         let zero = self.deeds.first().map_or(0, |deed| deed.begin);
         let since = |moment: Moment| (moment - zero) / 1000;
-        for Life { pid, first, last, .. } in &self.lives {
-            println!("{:9} {:9} daemon {pid}", since(*first), since(*last));
+        for (worker, lives) in self.lives.iter().enumerate() {
+            for Life { pid, first, last, .. } in lives {
+                println!("{:9} {:9} worker {worker}: daemon {pid}", since(*first), since(*last));
+            }
         }
-        for Deed { begin, end, what } in &self.deeds {
-            println!("{:9} {:9} {what:?}", since(*begin), since(*end));
+        for Deed { begin, end, what, worker } in &self.deeds {
+            println!("{:9} {:9} {worker:?}: {what:?}", since(*begin), since(*end));
         }
     }
 }

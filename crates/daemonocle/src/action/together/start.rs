@@ -7,13 +7,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, Settings};
 use crate::error::{Error, Kind};
 use crate::startup::Starter;
 use crate::sys::epoll::Many;
-use crate::sys::fd::{Numbers, ensure_standard_streams};
+use crate::sys::fd::{Numbers, deadline_in, ensure_standard_streams, wait_readable};
 use crate::sys::process::{self, Fork, MoreFiles, Pid, PidFd, SingleThreaded};
 
 use super::super::guardian::{self, Order};
@@ -258,6 +258,8 @@ impl Crew {
                 let _ = self.many.remove(guardian.as_fd());
             }
             for index in 0..self.members.len() {
+                // It has nothing left to do when all are dead, and then they have told why.
+                self.hear_out(index);
                 if let Some(member) = self.members.get(index) {
                     let step = member.watch.on_guardians_death();
                     self.on_step(index, step);
@@ -273,6 +275,17 @@ impl Crew {
             let step = member.watch.take(what == 0, what == 1);
             self.on_step(index, step);
             self.tune(index);
+        }
+    }
+
+    /// Takes all that a member has told until now.
+    fn hear_out(&mut self, index: usize) {
+        while let Some(member) = self.members.get_mut(index)
+            && let Some(talk) = member.watch.talk()
+            && let Ok([true]) = wait_readable([Some(talk)], deadline_in(Duration::ZERO))
+        {
+            let step = member.watch.take(true, false);
+            self.on_step(index, step);
         }
     }
 
