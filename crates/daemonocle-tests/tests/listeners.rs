@@ -214,6 +214,22 @@ fn a_file_that_a_killed_daemon_has_left_is_in_nobodys_way() {
     assert_eq!(sandbox.read("example.sock"), "precious");
 }
 
+/// It is his, abandoned or not: in a directory where everybody may make files, nobody but him may remove it.
+#[test]
+fn a_socket_that_somebody_else_has_left() {
+    if skip_unless_root("a_socket_that_somebody_else_has_left") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let path = sandbox.make_dir("public", 0o1777).join("example.sock");
+    let fixture = serving(&sandbox, &format!("ctl {}\n", path.display()));
+    drop(bind_only(&path));
+    lchown(&path, Some(3_900_011), None).unwrap();
+    let refused = ["as \"ctl\": Address already in use\n"];
+    fixture.start().expect_error(1, "Starting example ... FAILED\n", &refused);
+    assert!(path.exists());
+}
+
 /// A server that has made its socket and not come to listen yet has abandoned nothing.
 #[test]
 fn a_socket_that_is_about_to_listen() {

@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::fs::{Dir, Inode, Last, Missing, Trusted, resolve, split};
 use crate::sys::socket::is_abandoned;
+use crate::sys::user;
 
 /// One that is ours to remove: by its directory, which nobody can exchange, and as long as it is the same.
 pub(super) struct SocketFile {
     dir: Dir,
     name: OsString,
     inode: Inode,
+    owner: u32,
 }
 
 impl SocketFile {
@@ -26,7 +28,7 @@ impl SocketFile {
         let (dir, name) = split(path).ok_or(io::ErrorKind::IsADirectory)?;
         let dir = Dir::open(dir, Missing::Fail, |_| Ok(())).map_err(|error| error.error)?;
         let meta = dir.meta(name)?.filter(|meta| meta.is_socket());
-        Ok(meta.map(|meta| Self { inode: meta.inode, name: name.to_owned(), dir }))
+        Ok(meta.map(|meta| Self { inode: meta.inode, owner: meta.uid, name: name.to_owned(), dir }))
     }
 
     /// Whether it is what is at this path.
@@ -41,7 +43,10 @@ impl SocketFile {
     /// Removes it, unless there is something else in its place.
     pub(super) fn remove(&self) -> io::Result<()> {
         match self.dir.meta(&self.name)? {
-            Some(meta) if meta.inode == self.inode => self.dir.remove(&self.name),
+            // Nothing keeps another file from getting the number of one that somebody has removed.
+            Some(meta) if meta.inode == self.inode && meta.is_socket() => {
+                self.dir.remove(&self.name)
+            }
             _ => Ok(()),
         }
     }
@@ -59,7 +64,7 @@ impl SocketFile {
     /// As it was [passed](Self::pass) by a predecessor.
     pub(super) fn inherited(dir: OwnedFd, text: &str) -> io::Result<Self> {
         let (inode, name) = parse(text).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Self { dir: Dir::inherited(dir)?, name, inode })
+        Ok(Self { dir: Dir::inherited(dir)?, name, inode, owner: user::effective() })
     }
 }
 
@@ -89,7 +94,10 @@ pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, Option<SocketFile>)
     let path = place_of(path)?;
     let listener = match UnixListener::bind(&path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let file = SocketFile::at(&path)?.filter(|_| is_abandoned(&path).unwrap_or(false));
+            // One of somebody else is his, abandoned or not.
+            let file = SocketFile::at(&path)?
+                .filter(|file| [0, user::effective()].contains(&file.owner))
+                .filter(|_| is_abandoned(&path).unwrap_or(false));
             file.ok_or(error)?.remove()?;
             UnixListener::bind(&path)
         }
