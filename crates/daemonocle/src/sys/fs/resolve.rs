@@ -3,12 +3,13 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::{FileType, Mode, OFlags};
+
 use super::{Meta, Trusted};
-use crate::sys::user;
+use crate::sys::{retry, user};
 
 /// A path at which something is wrong, and what.
 #[derive(Debug)]
@@ -56,29 +57,48 @@ pub(crate) fn resolve(
         if todo.is_empty() && last == Last::Keep {
             return Ok(here);
         }
-        match std::fs::symlink_metadata(&here) {
-            Ok(meta) if meta.is_symlink() => {
+        match Link::at(&here) {
+            Ok(Some(link)) => {
                 links += 1;
                 if links > MOST_LINKS {
                     return Err(PathError::new(path, rustix::io::Errno::LOOP));
                 }
-                if !trusted.follows(meta.uid(), || Meta::at(&done).ok()) {
-                    let owner = user::describe(meta.uid());
+                if !trusted.follows(link.owner, || Meta::at(&done).ok()) {
+                    let owner = user::describe(link.owner);
                     let why = format!("it is a symbolic link of user {owner}");
                     return Err(PathError::new(here, io::Error::other(why)));
                 }
-                let target = std::fs::read_link(&here).map_err(|e| PathError::new(&here, e))?;
-                if target.is_absolute() {
+                if link.target.is_absolute() {
                     done = root.to_path_buf();
                 }
-                push_reversed(&mut todo, &target);
+                push_reversed(&mut todo, &link.target);
             }
-            Ok(_) => done = here,
+            Ok(None) => done = here,
             Err(error) if error.kind() == io::ErrorKind::NotFound => done = here,
             Err(error) => return Err(PathError::new(here, error)),
         }
     }
     Ok(done)
+}
+
+/// A symbolic link: whose it is, and where the very same one leads, though it be exchanged meanwhile.
+struct Link {
+    owner: u32,
+    target: PathBuf,
+}
+
+impl Link {
+    /// `None`: it is something else.
+    fn at(path: &Path) -> io::Result<Option<Self>> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let link = retry(|| Ok(rustix::fs::open(path, flags, Mode::empty())?))?;
+        let stat = rustix::fs::fstat(&link)?;
+        if !FileType::from_raw_mode(stat.st_mode).is_symlink() {
+            return Ok(None);
+        }
+        let target = rustix::fs::readlinkat(&link, "", Vec::new())?.into_bytes();
+        Ok(Some(Self { owner: stat.st_uid, target: OsString::from_vec(target).into() }))
+    }
 }
 
 /// What [`resolve`] does with the last component of a path.
