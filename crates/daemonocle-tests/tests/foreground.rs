@@ -379,3 +379,16 @@ fn a_daemon_that_is_killed_at_once_leaves_no_pid_file() {
     assert_eq!(output.signal(), Some(libc::SIGKILL), "{output:?}");
     assert_eq!(sandbox.names(), Vec::<String>::new());
 }
+
+/// The parent waits for the daemon as its child, and not only as one of its group.
+#[test]
+fn a_worker_that_leaves_the_group() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("child-leaves-group");
+    let running = fixture.foreground();
+    running.says(OK);
+    fixture.settled();
+    sandbox.signal(running.pid(), Signal::TERM);
+    assert_eq!(running.finish().signal(), Some(15));
+    sandbox.expect_nobody();
+}

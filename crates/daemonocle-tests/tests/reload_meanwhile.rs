@@ -193,3 +193,31 @@ fn the_new_one_dies_before_the_old_one_has_let_go() {
     let another = fixture.started();
     assert!(another != old && another != new);
 }
+
+/// Whoever has sent it wants what he has written by then to be read.
+#[test]
+fn a_plain_signal_that_comes_during_a_reload_is_for_the_new_one() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready-late").set("on_hup", "yes").set("ready", "60");
+    let fixture = fixture.set("fifo", sandbox.make_fifo("fifo"));
+    let open = || {
+        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+        rustix::fs::open(sandbox.path("fifo"), flags, rustix::fs::Mode::empty())
+    };
+    let start = fixture.run(&["start"]).spawn();
+    eventually("it has been let go", || open().is_ok());
+    start.finish().expect(0, "Starting example ... OK\n", "");
+    let first = fixture.settled();
+    sandbox.signal(first, Signal::HUP);
+    eventually("a new one is coming", || sandbox.survivors().len() == 2);
+    sandbox.signal(first, Signal::HUP);
+    let mut seen = vec![first];
+    eventually("there is a third one", || {
+        drop(open());
+        let pid = fixture.pid().unwrap_or(first);
+        if !seen.contains(&pid) {
+            seen.push(pid);
+        }
+        seen.len() == 3
+    });
+}

@@ -237,3 +237,14 @@ fn without_signals_of_its_own_a_daemon_ends_by_them_without_the_hook() {
     assert!(!is_alive(pid));
     assert_eq!(fixture.hook_log(), "");
 }
+
+/// It is not the daemon's end.
+#[test]
+fn not_in_a_child_that_returns_from_the_worker_as_well() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("child-returns").set("child_pid", sandbox.path("child"));
+    fixture.started();
+    assert_eq!(fixture.hook_log(), "");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert_eq!(fixture.hook_log(), "143|Terminated by SIGTERM (15)\n");
+}

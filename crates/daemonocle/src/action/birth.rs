@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::config::Config;
@@ -280,6 +281,7 @@ fn begin(
         origin,
         turn: Mutex::new(()),
         asker: Mutex::new(None),
+        unanswered: AtomicU32::new(0),
         coming,
         successor: OnceLock::new(),
     });

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,9 @@ use super::{Event, Events, Outcome, cannot};
 /// What is passed on to the daemon, with words.
 const FORWARDED: [Signal; 6] =
     [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP, Signal::USR1, Signal::USR2];
+
+/// The wait status of a daemon whose end nobody has seen: exit code 1.
+const UNKNOWN: i32 = 1 << 8;
 
 pub(super) fn run(
     launch: &mut Launch,
@@ -201,8 +205,16 @@ impl Supervisor<'_> {
         if signal == Signal::CHLD {
             // What the daemon said last, whether it has a successor above all.
             self.hear_out(events);
-            return self.bury();
+            return self.bury(events);
         }
+        // A terminal that hangs up asks for no reload. It tells nobody but us, where we lead the session.
+        let settings = self.launch.config.settings();
+        let is_hang_up = signal == Signal::HUP && sender == Sender::Kernel;
+        let signal = match is_hang_up && settings.on_hup().is_some() {
+            true if !settings.end_on.contains(&Signal::HUP) => return Ok(()),
+            true => Signal::TERM,
+            false => signal,
+        };
         // What the daemon's own side sent does not go back to it.
         let is_from = |pid| sender == Sender::Process(Some(pid));
         if self.status.is_some()
@@ -249,23 +261,30 @@ impl Supervisor<'_> {
         else {
             return false;
         };
-        // Asked after the handle was opened. Whose parent else it is, it is somebody else.
-        let parent = proc::stat(successor).ok().flatten().and_then(|stat| Pid::new(stat.parent));
-        parent.is_some_and(|parent| [self.daemon, Pid::current()].contains(&parent))
+        // Asked after the handle was opened. Who is not made by ours is somebody else.
+        let stat = proc::stat(successor).ok().flatten();
+        stat.is_some_and(|stat| proc::is_descendant(&stat, Pid::current()).unwrap_or(false))
             && handle.send(signal).is_ok()
     }
 
     /// Collects those of our children that have ended.
-    fn bury(&mut self) -> Result<(), Error> {
-        while let Some((pid, status)) = process::try_wait(self.family())
-            .map_err(|error| Error::system("cannot wait for the daemon", error))?
+    fn bury(&mut self, events: Events<'_>) -> Result<(), Error> {
+        while let Some((pid, status)) =
+            self.try_wait().map_err(|error| Error::system("cannot wait for the daemon", error))?
         {
             if pid == self.daemon {
+                // It may have said so since.
+                self.hear_out(events);
                 // By now the successor, if there is one, is our child, or was already.
                 match self.watch.successor.take() {
                     Some(successor) => {
                         self.daemon = successor;
                         self.status = self.successor_status.take();
+                        if self.status.is_none() && !process::is_child(successor) {
+                            // Its predecessor, which took its time to end, has buried it: nobody will tell how
+                            // it has ended.
+                            self.status = Some(ExitStatus::from_raw(UNKNOWN));
+                        }
                     }
                     None => self.status = Some(status),
                 }
@@ -275,6 +294,14 @@ impl Supervisor<'_> {
             }
         }
         Ok(())
+    }
+
+    /// One of them. The daemon is ours whatever group it has made for itself.
+    fn try_wait(&self) -> io::Result<Option<(Pid, ExitStatus)>> {
+        match process::try_wait(self.family())? {
+            None if self.status.is_none() => process::try_wait(Children::One(self.daemon)),
+            found => Ok(found),
+        }
     }
 
     /// PID 1 buries everybody; anybody else the daemon's process group, orphans of it included,
@@ -294,7 +321,10 @@ impl Supervisor<'_> {
         }
         let cannot = |error| Error::system("cannot wait for the process group", error);
         loop {
-            self.bury()?;
+            self.bury(events)?;
+            if self.is_asked && Pid::current().get() == 1 {
+                return Ok(());
+            }
             let Some(other) = another_member().map_err(cannot)? else {
                 return Ok(());
             };
@@ -313,18 +343,19 @@ impl Supervisor<'_> {
             let sign = handle.as_ref().map(AsFd::as_fd);
             if wait_readable([Some(signals.as_fd()), sign], None).map_err(cannot)?[0]
                 && let Ok(arrival) = signals.next()
-                && FORWARDED.contains(&arrival.signal)
             {
+                if arrival.signal == Signal::TSTP {
+                    stop_self();
+                }
+                if !FORWARDED.contains(&arrival.signal) {
+                    continue;
+                }
                 let signal = arrival.signal;
+                self.is_asked |= self.launch.config.settings().end_on.contains(&signal);
                 events(Event::Forwarding(signal));
-                // It is of our group, and has it already.
-                let handle = handle.filter(|_| !arrival.is_typed());
-                match handle.map(|handle| handle.send(signal)) {
-                    Some(Err(error)) if error.raw_os_error() != Some(libc::ESRCH) => {
-                        events(unsent(signal, other, &error));
-                    }
-                    // ESRCH: it has just ended.
-                    _ => {}
+                // They are of our group, and have it already.
+                if !arrival.is_typed() {
+                    pass_on_to_members(signal, events).map_err(cannot)?;
                 }
             }
         }
@@ -356,6 +387,22 @@ impl Supervisor<'_> {
 /// Somebody has changed its user, and only it can end itself now.
 fn unsent(signal: Signal, pid: Pid, error: &io::Error) -> Event<'static> {
     Event::Warning(format!("cannot send {signal} to process (PID {pid}): {error}"))
+}
+
+/// Gives a signal to all that is left of the daemon's group.
+fn pass_on_to_members(signal: Signal, events: Events<'_>) -> io::Result<()> {
+    for pid in proc::group(process::group())? {
+        let Ok(handle) = PidFd::open(pid) else { continue };
+        // Asked after the handle was opened.
+        if is_member(pid)
+            && let Err(error) = handle.send(signal)
+            // It has just ended.
+            && error.raw_os_error() != Some(libc::ESRCH)
+        {
+            events(unsent(signal, pid, &error));
+        }
+    }
+    Ok(())
 }
 
 /// A living process of the daemon's group other than this one.

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::pid_file::PidFile;
 use crate::shutdown::Lifecycle;
 use crate::startup::{Newborn, Reply, Report, channel};
 use crate::sys::answer::{Ticket, answer};
-use crate::sys::fd::{deadline_in, wait_readable};
+use crate::sys::fd::{deadline_in, has_passed, wait_readable};
 use crate::sys::hooks::{also_close_in_forked_children, forget_in_forked_children, is_copy};
 use crate::sys::process::{self, Children, Pid, PidFd, signal_child};
 use crate::sys::program::Group;
@@ -63,6 +64,8 @@ pub(super) struct Reloader {
     pub(super) turn: Mutex<()>,
     /// Where the last one who has asked for a reload awaits an answer: he may ask again.
     pub(super) asker: Mutex<Option<Ticket>>,
+    /// How many plain signals have asked since the last reload began.
+    pub(super) unanswered: AtomicU32,
     pub(super) coming: Arc<Coming>,
     /// The process that has taken over.
     pub(super) successor: OnceLock<Pid>,
@@ -121,7 +124,17 @@ impl Coming {
     pub(super) fn end(&self) {
         /// Ample for a process that was killed to be gone.
         const DYING: Duration = Duration::from_secs(1);
-        let mut expectation = self.lock();
+        const PAUSE: Duration = Duration::from_millis(1);
+        let deadline = deadline_in(DYING);
+        // It may be stuck where it is about to become the program. It ends by itself then, with its channel.
+        let mut expectation = loop {
+            match self.0.try_lock() {
+                Ok(expectation) => break expectation,
+                Err(TryLockError::Poisoned(expectation)) => break expectation.into_inner(),
+                Err(TryLockError::WouldBlock) if has_passed(deadline) => return,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            }
+        };
         if let Expectation::Process(pid) = *expectation {
             let handle = PidFd::open(pid);
             signal_child(pid, Signal::KILL);
@@ -167,6 +180,9 @@ impl Reloader {
     /// As [`reload`](Self::reload), in a thread of its own, because a signal asks for it. An error goes to
     /// standard error, as whatever else a daemon has to say, and to who awaits an answer.
     pub(super) fn reload_elsewhere(self: &Arc<Self>, rerun: Rerunner, ticket: Option<Ticket>) {
+        if ticket.is_none() {
+            self.unanswered.fetch_add(1, Ordering::SeqCst);
+        }
         let mut last = self.asker();
         if ticket.is_some() && std::mem::replace(&mut *last, ticket) == ticket {
             return;
@@ -178,9 +194,15 @@ impl Reloader {
             let tell = |report| asker.as_ref().map(|asker| asker.report(&report));
             // One that is under way may not know yet what this one is for.
             let turn = this.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            // This one is for all who have asked until now.
+            this.unanswered.store(0, Ordering::SeqCst);
             match this.replace(&turn, rerun) {
                 Ok(successor) => {
                     let _ = tell(Report::Successor(successor));
+                    // Whoever has sent a plain signal since will not ask again.
+                    if this.unanswered.load(Ordering::SeqCst) > 0 {
+                        signal_child(successor, Signal::HUP);
+                    }
                     this.lifecycle.end_for_reload();
                 }
                 Err(_) if this.lifecycle.is_ending() => {

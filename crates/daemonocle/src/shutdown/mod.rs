@@ -18,6 +18,7 @@ use std::thread::{self, JoinHandle, ThreadId};
 
 use crate::error::Result;
 use crate::sys::fd::Flag;
+use crate::sys::hooks::is_copy;
 use crate::sys::process::{Pid, exit_now, flush_streams};
 use crate::sys::signal::arrival::{Arrival, Moment, Sender};
 use crate::sys::signal::{Signal, die_by};
@@ -190,6 +191,10 @@ impl Lifecycle {
 
     /// Ends the process: hook, clean-up, exit. Whoever comes second waits for the first.
     pub(crate) fn finish(&self, end: &End) -> ! {
+        // A child that the worker has forked, and that has returned from there: nothing here is its own.
+        if is_copy() {
+            exit_now(end.exit_code().into());
+        }
         if !self.begin_finish(end) {
             wait_for_the_end();
         }

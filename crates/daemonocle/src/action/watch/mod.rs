@@ -145,6 +145,7 @@ impl Watch {
                 self.is_ready = true;
                 self.deadline = deadline_in(self.start_timeout);
             }
+            Step::SetUp if self.is_set_up => {}
             Step::SetUp => self.worker_runs(),
             // What began to end after it was ready had started.
             Step::Failed(Failure::Death) if self.is_ready && !self.is_over() => {}
@@ -182,8 +183,8 @@ impl Watch {
                 self.child = None;
                 self.on_guardians_death()
             }
-            // Whoever writes without end to standard error must not hold the clock up.
-            Step::Nothing if !talk && self.is_late() => Ok(self.on_deadline()),
+            // Whoever writes or talks without end must not hold the clock up.
+            Step::Nothing if self.is_late() => Ok(self.on_deadline()),
             step => Ok(step),
         }
     }
