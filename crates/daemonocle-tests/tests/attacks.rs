@@ -1,13 +1,13 @@
 //! What an account on the machine can try against the daemons of others.
 
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::thread;
 
 use daemonocle_tests::{
-    Fixture, Lock, Pid, Running, STARTUP, STAYING, Sandbox, eventually, is_alive, program, skip,
-    skip_unless_root, skip_unless_there_is, status_field,
+    Fixture, LIFE, Lock, PROGRAMS, Pid, Running, STARTUP, STAYING, Sandbox, eventually, is_alive,
+    places, program, skip, skip_unless_root, skip_unless_there_is, status_field,
 };
 use rustix::process::Signal;
 
@@ -157,6 +157,8 @@ fn a_root_directory_that_is_exchanged_meanwhile() {
             // From here, the PID file has another path than in the definition.
             let seen = fixture.clone().set("pid_file", jail.join("run/example.pid"));
             fs::write(seen.pid_file(), "").unwrap();
+            // One that others can read is replaced, and looked for once more.
+            fs::set_permissions(seen.pid_file(), PermissionsExt::from_mode(0o600)).unwrap();
             let file = File::options().read(true).write(true).open(seen.pid_file()).unwrap();
             Lock::Write.take(&file, STARTUP..STARTUP + 1);
             let start = fixture.set("pid_file", "/run/example.pid").run(&["start"]).spawn();
@@ -419,4 +421,97 @@ fn what_was_in_the_file_is_gone_before_everybody_may_read_it() {
     let trace = sandbox.read("trace");
     let at = |call: &str| trace.find(call).unwrap_or_else(|| panic!("no {call}: {trace}"));
     assert!(at("pwrite64(") < at("fchmod(") && at("ftruncate(") < at("fchmod("), "{trace}");
+}
+
+/// It is nobody's but the daemon's to say who that is: a worker that is somebody else's by now can hand the
+/// claim to any service that takes descriptors, and write whom it likes into its PID file.
+#[test]
+fn who_was_handed_the_claim_is_not_the_daemon() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("child-is-handed-the-claim");
+    let fixture =
+        fixture.set("child_pid", sandbox.path("child")).set("fifo", sandbox.make_fifo("fifo"));
+    let daemon = fixture.started();
+    let victim: i32 = sandbox.read("child").trim().parse().unwrap();
+    assert_eq!(daemon, victim, "the text names it");
+    fs::write(sandbox.path("fifo"), "").unwrap();
+    eventually("nobody else is left", || sandbox.survivors() == [victim]);
+    let why = ["is locked by a process that is not the daemon"];
+    fixture.status().expect_error(1, "", &why);
+    fixture.run(&["stop", "--force", "--timeout", "0"]).finish().expect_error(1, "", &why);
+    fixture.start().expect_error(1, FAILED, &why);
+    assert!(is_alive(victim));
+}
+
+/// While others may read the file: who waits there with a lock for reading gets it as soon as the daemon lets
+/// go of its own for its successor.
+#[test]
+fn a_reader_who_waits_for_a_reload() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("on_hup", "yes");
+    let mut old = fixture.started();
+    let bytes =
+        [(LIFE, true), (STAYING, true), (STARTUP, false), (places(&fixture.pid_file())[0], true)];
+    for (byte, is_awaited) in bytes {
+        let path = fixture.pid_file();
+        let lock = move || {
+            let file = File::open(path).unwrap();
+            Lock::Read.take(&file, byte..byte + 1);
+            file
+        };
+        let reader = std::thread::spawn(lock);
+        let held = if is_awaited { None } else { Some(reader.join().unwrap()) };
+        fixture.run(&["reload"]).finish().expect(0, "Reloading example ... OK\n", "");
+        let new = fixture.pid().unwrap();
+        assert!(new != old && is_alive(new), "{byte}");
+        let status = fixture.status();
+        assert!(status.stdout.starts_with(&format!("example -- pid: {new}, ")), "{status:?}");
+        let told = format!("WARNING: example already running with PID {new}\n");
+        fixture.start().expect(0, "", &told);
+        drop(held);
+        fixture.stop().expect(0, "Stopping example ... OK\n", "");
+        assert!(!is_alive(new), "{byte}");
+        old = fixture.started();
+    }
+}
+
+/// A reader could wait for the moment in which it is taken again.
+#[test]
+fn what_a_killed_daemon_has_left_is_not_used_again() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let pid = fixture.started();
+    let reader = File::open(fixture.pid_file()).unwrap();
+    sandbox.kill(pid);
+    fixture.started();
+    let [old, new] = [reader.metadata(), fs::metadata(fixture.pid_file())];
+    assert_ne!(old.unwrap().ino(), new.unwrap().ino());
+}
+
+/// All that a reader could be in the way of is taken before there can be one.
+#[test]
+fn all_locks_are_taken_before_others_may_read_the_file() {
+    let name = "all_locks_are_taken_before_others_may_read_the_file";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let reloads = STARTUP + 4;
+    for (item, value, byte) in [("on_hup", "yes", reloads), ("exec", "sleep\n600", PROGRAMS)] {
+        let sandbox = Sandbox::new();
+        let fixture = sandbox.fixture("ready").set(item, value);
+        let log = sandbox.path("calls").display().to_string();
+        let strace = ["strace", "-f", "-o", &log, "-e", "trace=fcntl,fchmod"];
+        let start = fixture.run(&["start"]).under(&strace).spawn();
+        eventually("it is over", || {
+            start.stdout().contains("OK\n") || start.stderr().contains("strace: ")
+        });
+        if start.stderr().contains("strace: ") {
+            return skip(name, &format!("strace cannot trace: {}", start.stderr().trim()));
+        }
+        let calls = sandbox.read("calls");
+        let taken = calls.find(&format!("F_WRLCK, l_whence=SEEK_SET, l_start={byte},")).unwrap();
+        assert!(taken < calls.find("fchmod(").unwrap(), "{calls}");
+        fixture.stop().expect(0, "Stopping example ... OK\n", "");
+        start.finish();
+    }
 }

@@ -99,6 +99,12 @@ impl Birth {
         let shutdown_hook = hooks.shutdown.take();
         let setup = || -> Result<Arc<Reloader>, Error> {
             shed(&config, &place, pid_file.as_deref(), &link)?;
+            match (&pid_file, config.settings().on_hup(), &kept) {
+                (Some(pid_file), _, Some(_)) => pid_file.keep_program(),
+                // A program gets HUP itself.
+                (Some(pid_file), Some(_), None) => pid_file.offer_reload(),
+                _ => {}
+            }
             if let Some(pid_file) = pid_file.as_ref().filter(|_| !is_successor) {
                 // After descriptors were closed, for closing one of this file would undo it, and
                 // before privileges are given up.
@@ -113,10 +119,8 @@ impl Birth {
             }
             let fate = Fate { hook: shutdown_hook, kept: kept.clone(), origin };
             let reloader = begin(&config, fate, pid_file.clone(), &link, place)?;
-            // Not before HUP is handled. A program gets it itself.
-            if let (Some(pid_file), Some(_), None) = (&pid_file, config.settings().on_hup(), &kept)
-            {
-                pid_file.offer_reload()?;
+            if let Some(pid_file) = &pid_file {
+                pid_file.is_ready_to_reload();
             }
             if let Some(hook) = hooks.start.take().filter(|_| !is_successor) {
                 hook().map_err(|error| {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::config::Location;
 use crate::error::{Error, Kind};
 use crate::sys::fd::{deadline_in, wait_readable};
-use crate::sys::fs::{Dir, Inode};
+use crate::sys::fs::{Dir, Inode, Meta};
 use crate::sys::lock::{self, Byte};
 use crate::sys::process::Pid;
 
@@ -24,6 +24,7 @@ pub(super) struct Site<'a> {
     pub(super) dir: &'a Dir,
     pub(super) file: &'a File,
     pub(super) inode: Inode,
+    pub(super) is_new: bool,
     /// The bytes that say that the file is the one of this location.
     pub(super) places: [Byte; 2],
 }
@@ -45,6 +46,8 @@ pub(super) enum Taken {
     By(Pid),
     /// Nothing, and there is another file, or nobody has this one any more: all is to be tried again.
     Nothing,
+    /// Nothing: an old file was in the way, and is removed; `broken` as above.
+    Cleared { broken: bool },
 }
 
 impl Site<'_> {
@@ -77,6 +80,10 @@ impl Site<'_> {
         match orphan::find(location, Some((dir, place)))
             .map_err(|e| location.cannot("look for", e))?
         {
+            // Who can read what a daemon that was killed has left may wait for the moment in which to lock it.
+            None if !self.is_new && self.is_readable_to_others()? && self.clear() => {
+                Ok(Taken::Cleared { broken })
+            }
             None => Ok(Taken::Place { broken }),
             Some(running) => {
                 // If it is not ours to remove, it was not made just now either, and may stay.
@@ -84,6 +91,17 @@ impl Site<'_> {
                 Err(orphaned(location, running.pid()))
             }
         }
+    }
+
+    fn is_readable_to_others(&self) -> Result<bool, Error> {
+        const OTHERS_READ: u32 = 0o044;
+        let meta = Meta::of(self.file).map_err(|error| self.location.cannot("examine", error))?;
+        Ok(meta.mode & OTHERS_READ != 0)
+    }
+
+    /// `false`: we may not remove it, and have to make do with it.
+    fn clear(&self) -> bool {
+        evict(self.location, self.dir, self.inode).is_ok()
     }
 
     /// Whether no other start has taken the file.

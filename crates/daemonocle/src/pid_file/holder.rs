@@ -17,7 +17,7 @@ use crate::sys::proc::files::{LockKind, holds_lock};
 use crate::sys::process::{Pid, PidFd};
 
 use super::program::{self, Program};
-use super::{CLAIM, LIFE, STARTUP, STAYING, contents, succession};
+use super::{CLAIM, LIFE, STARTUP, STAYING, contents, signs, succession};
 
 /// How long a process that is exiting may take to let go of its files.
 pub(super) const DYING: Duration = Duration::from_secs(5);
@@ -155,7 +155,7 @@ pub(super) fn identify(
             let cannot = |error| location.cannot("read", error);
             let hint = contents::pid(file).map_err(cannot)?;
             if let Some(pid) = hint
-                && let Suspect::Holder(handle) = Suspect::examine(pid, inode)
+                && let Suspect::Holder(handle) = Suspect::examine(location, place, pid, inode)
             {
                 require_owner(location, file, pid)?;
                 return Ok(Presence::Running(Running::new(pid, handle, inode)));
@@ -174,10 +174,10 @@ pub(super) fn identify(
         // Claimed, but not by a living daemon's own lock: it is dying, it has dropped that lock by
         // closing its PID file, or a stray child is holding on. The text is a hint whom to ask.
         let hint = contents::pid(file).map_err(|error| location.cannot("read", error))?;
-        match hint.map(|pid| (pid, Suspect::examine(pid, inode))) {
+        match hint.map(|pid| (pid, Suspect::examine(location, place, pid, inode))) {
             Some((pid, Suspect::Holder(handle))) => {
                 // Asked again after the pidfd was opened, as in `confirm`.
-                if matches!(Suspect::examine(pid, inode), Suspect::Holder(_)) {
+                if matches!(Suspect::examine(location, place, pid, inode), Suspect::Holder(_)) {
                     require_owner(location, file, pid)?;
                     return Ok(Presence::Running(Running::new(pid, handle, inode)));
                 }
@@ -196,7 +196,7 @@ pub(super) fn identify(
 
 /// What the process is that the text of a claimed file names.
 enum Suspect {
-    /// It holds the claim.
+    /// It holds the claim, and is the daemon.
     Holder(io::Result<PidFd>),
     /// It is on its way out, and its files with it. A dead main thread may have living siblings.
     Dying(PidFd),
@@ -205,14 +205,22 @@ enum Suspect {
 }
 
 impl Suspect {
-    fn examine(pid: Pid, inode: Inode) -> Self {
+    fn examine(location: &Location, place: Byte, pid: Pid, inode: Inode) -> Self {
         let handle = PidFd::open(pid);
         match (proc::stat(pid), handle) {
             (Ok(Some(stat)), Ok(handle)) if stat.is_exiting() || stat.is_dead() => {
                 Self::Dying(handle)
             }
             (Ok(Some(stat)), handle) if !stat.is_dead() => {
-                match holds_lock(pid, inode, LockKind::Shared, CLAIM) {
+                // A claim can be handed to anybody, as a descriptor, and the text be written by the daemon's
+                // user; the marks are the daemon's own.
+                let holds = || {
+                    Ok::<_, io::Error>(
+                        holds_lock(pid, inode, LockKind::Shared, CLAIM)?
+                            && signs::are_marked_by(location, pid, place)?,
+                    )
+                };
+                match holds() {
                     Ok(true) => Self::Holder(handle),
                     _ => Self::Stranger,
                 }
@@ -293,7 +301,7 @@ fn require_owner(location: &Location, file: &File, pid: Pid) -> Result<(), Error
     let meta = Meta::of(file).map_err(|error| location.cannot("examine", error))?;
     let is_trusted = location.trusted.includes(meta.uid);
     match proc::users(pid) {
-        Ok(users) if location.trusted.is_lent(&users) => {
+        Ok(users) if location.trusted.is_lent(&users) || proc::is_set_id(pid) => {
             Err(unidentified(location, "by a set-user-ID program that another user has run"))
         }
         Ok(users) if !is_trusted && users.get(1).is_some_and(|user| *user != meta.uid) => {

@@ -13,7 +13,7 @@ use crate::sys::process::{Pid, PidFd};
 
 use super::access::{existing_dir, inode_in, inspect_file, is_unpublished, open_existing};
 use super::holder::{self, Presence, Running, Startup};
-use super::{RELOADS, STARTUP, orphan, own, place};
+use super::{RELOADS, STARTUP, UNREADY, orphan, own, place};
 
 /// Whether this daemon reloads when it is asked to.
 pub(crate) fn offers_reload(location: &Location, running: &Running) -> Result<bool, Error> {
@@ -21,9 +21,12 @@ pub(crate) fn offers_reload(location: &Location, running: &Running) -> Result<bo
     let Some(file) = &running.pin else {
         return Ok(false);
     };
-    let holder = lock::holder(file, RELOADS);
-    let holder = holder.map_err(|error| location.cannot("examine the locks of", error))?;
-    Ok(holder == Some(Holder::Process(running.holder)))
+    let holds = |byte| {
+        let holder = lock::holder(file, byte);
+        let holder = holder.map_err(|error| location.cannot("examine the locks of", error))?;
+        Ok::<_, Error>(holder == Some(Holder::Process(running.holder)))
+    };
+    Ok(holds(RELOADS)? && !holds(UNREADY)?)
 }
 
 /// Looks who holds the PID file at `location`. Reads, and changes nothing.

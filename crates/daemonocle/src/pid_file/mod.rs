@@ -9,7 +9,7 @@
 //!   through both forks to the daemon, which keeps it for life.
 //! - `LIFE`, a record lock of the daemon: the kernel names its holder, and drops it at his death.
 //! - `STAYING`, another one, until the daemon begins to end: then it is not worth being told of.
-//! - `RELOADS`, another one, of a daemon that reloads when it is asked to.
+//! - `RELOADS`, another one, of a daemon that reloads when it is asked to, and `UNREADY` until it can.
 //! - two more of the daemon, whose bytes tell the directory and name, and the path (`place`).
 //! - one more where the daemon is another program, and a process of ours keeps it (`program`), or
 //!   where it has taken over from one that has reloaded (`succession`).
@@ -67,6 +67,7 @@ const CLAIM: Byte = Byte((1 << 30) + 1);
 const LIFE: Byte = Byte((1 << 30) + 2);
 const STAYING: Byte = Byte((1 << 30) + 3);
 const RELOADS: Byte = Byte((1 << 30) + 4);
+const UNREADY: Byte = Byte((1 << 30) + 5);
 
 /// The PID file that this very process lives by. It must never be opened and closed here: the
 /// closing would drop `LIFE`.
@@ -95,6 +96,19 @@ pub(crate) struct PidFile {
     /// successor's already.
     is_ours: Mutex<bool>,
     offers_reload: AtomicBool,
+    keeps_program: AtomicBool,
+}
+
+/// How the locks of a daemon come to a process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// With a file that nobody else can have open.
+    New,
+    /// From a daemon that reloads. Others can read the file by then, and lock it for reading: what is not to be
+    /// had for that is done without. The claim and the marks are enough.
+    Handed,
+    /// Back from a successor that has failed.
+    Back,
 }
 
 /// The answer to an attempt to claim a PID file.
@@ -120,6 +134,7 @@ impl PidFile {
             predecessor: None,
             is_ours: Mutex::new(true),
             offers_reload: AtomicBool::new(false),
+            keeps_program: AtomicBool::new(false),
         }
     }
 
@@ -134,7 +149,7 @@ impl PidFile {
     ) -> Result<Claim, Error> {
         let deadline = deadline_in(patience.for_start);
         let missing = Missing::Make { mode: 0o777 & !umask, uid, gid };
-        let mut evictions = 0;
+        let (mut evictions, mut was_broken) = (0, false);
         // Each further turn is owed to somebody who changed the file between two of our steps.
         loop {
             let dir = open_dir(location, missing).map_err(|error| no_dir(location, error))?;
@@ -148,14 +163,15 @@ impl PidFile {
                 Err(error) => return Err(error),
             };
             let places = place::both(dir.inode(), location);
-            let site = Site { location, dir: &dir, file: &file, inode, places };
+            let site = Site { location, dir: &dir, file: &file, inode, is_new, places };
             match site.take(&mut evictions, deadline, patience.for_end) {
                 Ok(Taken::Nothing) => {}
+                Ok(Taken::Cleared { broken }) => was_broken |= broken,
                 Ok(Taken::Place { broken }) => {
                     let mode = 0o644 & !umask;
                     let mut file = Self { mode, ..Self::new(location, file, dir, inode, places) };
                     file.put_up_signs(location)?;
-                    return Ok(Claim::Ours { file, broken });
+                    return Ok(Claim::Ours { file, broken: broken || was_broken });
                 }
                 Ok(Taken::By(pid)) => return Ok(Claim::Running(pid)),
                 Err(error) => {
@@ -187,7 +203,7 @@ impl PidFile {
     /// Makes the calling process the one that the file stands for, and writes its number there.
     pub(crate) fn begin_life(&self) -> Result<(), Error> {
         self.wait_for_predecessor().map_err(|error| self.cannot("read", error))?;
-        self.take_life()?;
+        self.take_life(Life::New)?;
         self.write_pid(Pid::current())?;
         // Not before: whoever can open the file can lock it for reading, and so be in the way of
         // everybody's write locks. And what was in it before may be nobody's business.
@@ -195,20 +211,38 @@ impl PidFile {
     }
 
     /// Takes what tells everybody that this process is the daemon.
-    fn take_life(&self) -> Result<(), Error> {
+    fn take_life(&self, life: Life) -> Result<(), Error> {
         let [entry, path] = self.places;
+        let cannot_lock = |error| self.cannot("lock", error);
+        self.signs.mark(entry).map_err(cannot_lock)?;
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
         let predecessor = self.predecessor.map(succession::byte_of);
-        let reloads = self.offers_reload.load(Ordering::SeqCst).then_some(RELOADS);
-        let some = predecessor.into_iter().chain(reloads);
+        let reloads = is_set(&self.offers_reload).then_some(RELOADS);
+        let unready = reloads.and((life == Life::New).then_some(UNREADY));
+        if is_set(&self.keeps_program)
+            && !lock::try_own_all(&self.file, program::ALL).map_err(cannot_lock)?
+        {
+            return Err(self.locked());
+        }
+        let some = predecessor.into_iter().chain(unready).chain(reloads);
+        let mut are_all_ours = true;
         // `LIFE` last: who has it has all of them.
         for byte in some.chain([entry, path, STAYING, LIFE]) {
-            if !lock::try_own(&self.file, byte).map_err(|error| self.cannot("lock", error))? {
+            // Who has it and not the others would be taken for somebody else.
+            if byte == LIFE && !are_all_ours {
+                break;
+            }
+            let is_ours = lock::try_own(&self.file, byte).map_err(cannot_lock)?;
+            let is_a_readers =
+                || Ok(lock::holder(&self.file, byte).map_err(cannot_lock)?.is_none());
+            if !is_ours && (life == Life::New || !is_a_readers()?) {
                 return Err(self.locked());
             }
+            are_all_ours &= is_ours || byte == RELOADS;
         }
         // After the locks, which others look for after they have made a new file: of two who start
-        // while the file is deleted in between, one sees the other.
-        if !self.is_in_place().map_err(|error| self.cannot("find", error))? {
+        // while the file is deleted in between, one sees the other. (One that takes them back had them before.)
+        if life != Life::Back && !self.is_in_place().map_err(|error| self.cannot("find", error))? {
             let message = format!("PID file {:?} was deleted during the start", self.path);
             return Err(Error::new(Kind::Identity, message));
         }
@@ -231,10 +265,9 @@ impl PidFile {
 
     /// Makes the file stand for a child of the calling process, which goes on holding the locks.
     pub(crate) fn begin_keeping(&self, program: Pid) -> Result<(), Error> {
-        let lock = lock::try_own(&self.file, program::byte_of(program));
-        if !lock.map_err(|error| self.cannot("lock", error))? {
-            return Err(self.locked());
-        }
+        // All were taken while nobody else could have the file open; this one stays.
+        lock::release_own_but(&self.file, program::ALL, program::byte_of(program))
+            .map_err(|error| self.cannot("unlock", error))?;
         self.write_pid(program)
     }
 
@@ -296,16 +329,20 @@ impl PidFile {
         }
     }
 
-    /// Tells everybody that this daemon reloads when it is asked to by a signal, which would end another one:
-    /// from now on, or as soon as this process has the file.
-    pub(crate) fn offer_reload(&self) -> Result<(), Error> {
+    /// From the beginning of its life on, tells everybody that this daemon reloads when it is asked to by a
+    /// signal, which would end another one: once it is [ready](Self::is_ready_to_reload) for that.
+    pub(crate) fn offer_reload(&self) {
         self.offers_reload.store(true, Ordering::SeqCst);
-        if *self.is_ours()
-            && !lock::try_own(&self.file, RELOADS).map_err(|error| self.cannot("lock", error))?
-        {
-            return Err(self.locked());
-        }
-        Ok(())
+    }
+
+    /// The signal is handled from now on. Given up and not taken, so that nobody can be in the way.
+    pub(crate) fn is_ready_to_reload(&self) {
+        let _ = lock::release_own(&self.file, UNREADY);
+    }
+
+    /// The daemon is going to be another program.
+    pub(crate) fn keep_program(&self) {
+        self.keeps_program.store(true, Ordering::SeqCst);
     }
 
     /// Tells whoever waits that the outcome of the start is known. For the daemon, once nobody else

@@ -89,7 +89,8 @@ fn too_many() -> io::Error {
 /// the locks of whoever runs it.
 fn users_of(location: &Location, pid: Pid) -> io::Result<Option<Vec<u32>>> {
     match proc::users(pid) {
-        Ok(users) => Ok(Some(users).filter(|users| location.trusted.is_one_of_us(users))),
+        Ok(users) => Ok(Some(users)
+            .filter(|users| location.trusted.is_one_of_us(users) && !proc::is_set_id(pid))),
         Err(error) if is_shortage(&error) => Err(error),
         Err(_) => Ok(None),
     }

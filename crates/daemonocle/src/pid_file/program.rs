@@ -18,7 +18,7 @@ const PROGRAMS: i64 = 1 << 32;
 /// There are no more PIDs than this (`PID_MAX_LIMIT`, proc(5)).
 pub(super) const MOST_PIDS: i64 = 1 << 22;
 
-const ALL: RangeInclusive<Byte> = Byte(PROGRAMS)..=Byte(PROGRAMS + MOST_PIDS);
+pub(super) const ALL: RangeInclusive<Byte> = Byte(PROGRAMS)..=Byte(PROGRAMS + MOST_PIDS);
 
 /// A program that is a daemon.
 pub(crate) struct Program {

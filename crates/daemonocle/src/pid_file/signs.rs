@@ -15,8 +15,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::config::Location;
-use crate::sys::fs::{Dir, Inode, Missing};
+use crate::sys::fs::{Dir, Inode, Missing, inode_of};
 use crate::sys::lock::{self, Byte};
+use crate::sys::proc::files::{LockKind, holds_lock};
+use crate::sys::process::Pid;
 
 use super::place;
 
@@ -69,6 +71,12 @@ impl Signs {
         Ok(Self(posts))
     }
 
+    /// Makes them this process's own as well, by a lock that nobody can be handed, and nobody can be in the
+    /// way of: the holder of a claim that has one is the daemon, and not somebody who was sent a descriptor.
+    pub(super) fn mark(&self, entry: Byte) -> io::Result<()> {
+        self.0.iter().try_for_each(|post| lock::mark(&**post, entry))
+    }
+
     /// Those that somebody else has put up and handed over.
     pub(super) fn inherited(posts: impl Iterator<Item = OwnedFd>) -> Self {
         Self(posts.map(Arc::new).collect())
@@ -82,6 +90,18 @@ impl Signs {
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.0.iter().map(|post| post.as_fd())
     }
+}
+
+/// Whether this process has made signs for the entry its own.
+pub(super) fn are_marked_by(location: &Location, pid: Pid, entry: Byte) -> io::Result<bool> {
+    for dir in [Path::new("/"), &location.dir] {
+        if let Some(inode) = inode_of(dir)
+            && holds_lock(pid, inode, LockKind::Mark, entry)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether it is certain that no daemon has a PID file at `location`, or had one that is there no more. In

@@ -20,7 +20,7 @@ use crate::sys::process::Pid;
 use super::access::is_sole_in_place;
 use super::program::MOST_PIDS;
 use super::signs::Signs;
-use super::{CLAIM, LIFE, PidFile, RELOADS, STARTUP, STAYING, own, place};
+use super::{CLAIM, LIFE, Life, PidFile, RELOADS, STARTUP, STAYING, own, place};
 
 /// The byte of the PID that there is not, 0, among those by which a successor names its predecessor.
 const PREDECESSORS: i64 = 1 << 33;
@@ -49,7 +49,9 @@ impl PidFile {
         let taken = || {
             Ok(lock::try_shared(&self.file, STARTUP)?
                 || (lock::wait_shared(&self.file, STARTUP, deadline_in(LOOKING))?
-                    && lock::try_shared(&self.file, STARTUP)?))
+                    && lock::try_shared(&self.file, STARTUP)?)
+                // A reader is in the way. Without it, whoever starts a daemon finds this one or the other.
+                || !lock::is_shared_held(&self.file, STARTUP)?)
         };
         match taken().map_err(|error| self.cannot("lock", error))? {
             true => Ok(()),
@@ -121,7 +123,8 @@ impl PidFile {
     /// As [`begin_life`](Self::begin_life), for the successor of a daemon that has let go of the file, and
     /// for that daemon itself if there is no successor after all.
     pub(crate) fn take_back(&self) -> Result<(), Error> {
-        self.take_life()?;
+        let is_successor = self.predecessor.is_some() && own().is_none();
+        self.take_life(if is_successor { Life::Handed } else { Life::Back })?;
         *self.is_ours() = true;
         self.write_pid(Pid::current())
     }

@@ -44,7 +44,16 @@ fn flock(bytes: RangeInclusive<Byte>, kind: libc::c_int) -> libc::flock {
 }
 
 fn set(file: &impl AsFd, command: libc::c_int, byte: Byte, kind: libc::c_int) -> io::Result<()> {
-    let lock = flock(byte..=byte, kind);
+    set_all(file, command, byte..=byte, kind)
+}
+
+fn set_all(
+    file: &impl AsFd,
+    command: libc::c_int,
+    bytes: RangeInclusive<Byte>,
+    kind: libc::c_int,
+) -> io::Result<()> {
+    let lock = flock(bytes, kind);
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: the descriptor is open (borrowed), and `lock` is the struct that every lock command
     // of fcntl(2) reads.
@@ -146,6 +155,31 @@ pub(crate) fn wait_shared(
 /// It is lost as soon as this process closes *any* descriptor of the file.
 pub(crate) fn try_own(file: &impl AsFd, byte: Byte) -> io::Result<bool> {
     taken(set(file, libc::F_SETLK, byte, libc::F_WRLCK))
+}
+
+/// The same, of all these bytes.
+pub(crate) fn try_own_all(file: &impl AsFd, bytes: RangeInclusive<Byte>) -> io::Result<bool> {
+    taken(set_all(file, libc::F_SETLK, bytes, libc::F_WRLCK))
+}
+
+/// Of the calling process's own locks on these bytes, keeps that on one of them.
+pub(crate) fn release_own_but(
+    file: &impl AsFd,
+    bytes: RangeInclusive<Byte>,
+    Byte(kept): Byte,
+) -> io::Result<()> {
+    let (first, last) = bytes.into_inner();
+    for part in [first..=Byte(kept - 1), Byte(kept + 1)..=last] {
+        if !part.is_empty() {
+            persist(|| set_all(file, libc::F_SETLK, part.clone(), libc::F_UNLCK))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes a lock for reading that is the calling process's own, as [`share`] does one of the description's.
+pub(crate) fn mark(dir: &impl AsFd, byte: Byte) -> io::Result<()> {
+    set(dir, libc::F_SETLK, byte, libc::F_RDLCK)
 }
 
 /// Gives the calling process's own lock up.

@@ -13,13 +13,15 @@ use crate::sys::fs::Inode;
 use crate::sys::lock::Byte;
 use crate::sys::process::Pid;
 
-/// The two kinds of byte-range locks, as /proc names them.
+/// Kinds of byte-range locks, as /proc names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LockKind {
-    /// Of a process.
+    /// Of a process, for writing.
     Record,
-    /// Of an open file description.
+    /// Of an open file description, for writing.
     Shared,
+    /// Of a process, for reading.
+    Mark,
 }
 
 /// A file that a process has open.
@@ -40,7 +42,7 @@ pub(crate) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Whether the process itself holds a write lock of this kind on this byte: the kernel shows a
+    /// Whether the process itself holds a lock of this kind on this byte: the kernel shows a
     /// lock only at a holder's descriptors (/proc/PID/fdinfo, proc(5)).
     pub(crate) fn is_locked(&self, kind: LockKind, byte: Byte) -> bool {
         shows_lock(&self.info, kind, byte)
@@ -48,7 +50,7 @@ impl OpenFile {
 
     /// The first byte of a record lock for writing that begins within `bytes`.
     pub(crate) fn locked_among(&self, bytes: &RangeInclusive<Byte>) -> Option<Byte> {
-        write_locks(&self.info, LockKind::Record)
+        locks(&self.info, LockKind::Record)
             .filter_map(|(start, _)| start.parse().ok().map(Byte))
             .find(|start| bytes.contains(start))
     }
@@ -68,16 +70,19 @@ pub(crate) fn open_files(pid: Pid, only: Option<Inode>) -> io::Result<Vec<OpenFi
 fn open_file(pid: Pid, fd: i32, only: Option<Inode>) -> io::Result<Option<OpenFile>> {
     const MARK: &[u8] = b" (deleted)";
     let link = format!("/proc/{pid}/fd/{fd}");
-    let Some(meta) = if_open(fs::metadata(&link))? else {
+    // Asked first: where this may be seen and the file itself not, somebody has made a file that even root may
+    // not look at (fuse(4)), and it is none of ours.
+    let Some(target) = if_open(fs::read_link(&link))? else {
+        return Ok(None);
+    };
+    let Ok(meta) = fs::metadata(&link) else {
         return Ok(None);
     };
     let inode = Inode::from(&meta);
     if only.is_some_and(|only| only != inode) {
         return Ok(None);
     }
-    let target = if_open(fs::read_link(&link))?;
-    let info = if_open(read(&format!("/proc/{pid}/fdinfo/{fd}")))?;
-    let (Some(target), Some(info)) = (target, info) else {
+    let Some(info) = if_open(read(&format!("/proc/{pid}/fdinfo/{fd}")))? else {
         return Ok(None);
     };
     let path = target.as_os_str().as_bytes();
@@ -117,20 +122,23 @@ pub(crate) fn holds_lock(pid: Pid, inode: Inode, kind: LockKind, byte: Byte) -> 
 }
 
 fn shows_lock(fdinfo: &str, kind: LockKind, byte: Byte) -> bool {
-    write_locks(fdinfo, kind).any(|(start, end)| covers(start, end, byte))
+    locks(fdinfo, kind).any(|(start, end)| covers(start, end, byte))
 }
 
-/// The locks for writing of this kind: first and last byte.
-fn write_locks(fdinfo: &str, kind: LockKind) -> impl Iterator<Item = (&str, &str)> {
+/// The locks of this kind: first and last byte.
+fn locks(fdinfo: &str, kind: LockKind) -> impl Iterator<Item = (&str, &str)> {
     let wanted = match kind {
-        LockKind::Record => "POSIX",
-        LockKind::Shared => "OFDLCK",
+        LockKind::Record => ["POSIX", "WRITE"],
+        LockKind::Shared => ["OFDLCK", "WRITE"],
+        LockKind::Mark => ["POSIX", "READ"],
     };
     fdinfo.lines().filter_map(|line| line.strip_prefix("lock:")).filter_map(move |line| {
         // "lock:	1: OFDLCK ADVISORY  WRITE -1 fe:00:1234 1073741824 1073741825"
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         match words[..] {
-            [_, name, _, "WRITE", _, _, start, end] if name == wanted => Some((start, end)),
+            [_, name, _, access, _, _, start, end] if [name, access] == wanted => {
+                Some((start, end))
+            }
             _ => None,
         }
     })
@@ -157,6 +165,9 @@ mod tests {
         assert!(!shared(line, 12));
         assert!(!shows_lock(line, LockKind::Record, Byte(10)));
         assert!(!shared(&line.replace("WRITE", "READ"), 10));
+        let own = line.replace("WRITE", "READ").replace("OFDLCK", "POSIX");
+        assert!(shows_lock(&own, LockKind::Mark, Byte(10)));
+        assert!(!shows_lock(line, LockKind::Mark, Byte(10)));
         assert!(!shared(&line.replace("OFDLCK", "FLOCK"), 10));
         assert!(!shared(&line.replace("11\n", "\n"), 10));
         let line = line.replace("OFDLCK", "POSIX").replace("11\n", "EOF\n");

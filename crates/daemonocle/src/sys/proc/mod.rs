@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, RawDir};
@@ -169,6 +170,18 @@ pub(crate) fn ancestors(process: &Stat) -> io::Result<Vec<Pid>> {
         }
     }
     Ok(ancestors)
+}
+
+/// Whether a process runs a set-user-ID program other than our own, as far as that can be seen: whoever has
+/// begun it decides what it has inherited, locks for instance, also where it has made itself another user's.
+pub(crate) fn is_set_id(pid: Pid) -> bool {
+    const SET_ID: u32 = 0o6000;
+    let program = |path: &str| fs::metadata(path);
+    let is_ours = |its: &fs::Metadata| {
+        program("/proc/self/exe")
+            .is_ok_and(|ours| (ours.dev(), ours.ino()) == (its.dev(), its.ino()))
+    };
+    program(&format!("/proc/{pid}/exe")).is_ok_and(|its| its.mode() & SET_ID != 0 && !is_ours(&its))
 }
 
 /// The user a process acts as: `None` when it has ended.
