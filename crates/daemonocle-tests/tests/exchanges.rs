@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
 use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 
-use daemonocle_tests::{Sandbox, eventually, skip_unless_root};
+use daemonocle_tests::{Sandbox, eventually, skip, skip_unless_root, skip_unless_there_is};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 const ENEMY: u32 = 12345;
@@ -88,4 +88,35 @@ fn a_file_that_comes_after_the_pid_file_is_no_failure_of_the_stop() {
         }
         drop((going_on, want));
     });
+}
+
+/// What counts is the link whose owner was looked at.
+#[test]
+fn a_link_that_is_exchanged_leads_where_it_led() {
+    let name = "a_link_that_is_exchanged_leads_where_it_led";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let (good, other) = (sandbox.make_dir("good", 0o755), sandbox.make_dir("other", 0o755));
+    symlink(&good, sandbox.path("link")).unwrap();
+    symlink(&other, sandbox.path("another")).unwrap();
+    let fixture = sandbox.fixture("ready").set("pid_file", sandbox.path("link/example.pid"));
+    let log = sandbox.path("calls").display().to_string();
+    let trace = "trace=open,openat,lstat,newfstatat,statx,readlink,readlinkat";
+    let slow = "inject=readlink,readlinkat:delay_enter=500ms";
+    let strace = ["strace", "-f", "-o", &log, "-e", trace, "-e", slow];
+    let start = fixture.run(&["start"]).under(&strace).spawn();
+    eventually("the link has been looked at", || {
+        sandbox.read("calls").contains("/link\"") || start.stderr().contains("strace: ")
+    });
+    if start.stderr().contains("strace: ") {
+        return skip(name, &format!("strace cannot trace: {}", start.stderr().trim()));
+    }
+    fs::rename(sandbox.path("another"), sandbox.path("link")).unwrap();
+    start.says("Starting example ... OK\n");
+    assert!(good.join("example.pid").exists());
+    let fixture = fixture.set("pid_file", good.join("example.pid"));
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    start.finish();
 }
