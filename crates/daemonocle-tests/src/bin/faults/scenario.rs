@@ -139,7 +139,10 @@ impl<'a> End<'a> {
     fn broken(mut self) -> Vec<String> {
         match self.outcome.status {
             // In the foreground it waits for whom it cannot end, and says so.
-            None if self.stderr.contains("WARNING: cannot send SIGTERM (15) to process") => {}
+            None if self.stderr.contains("WARNING: cannot send SIGTERM (15) to process") => {
+                // It was killed for that, and the daemon goes with it.
+                self.expect_nobody("the foreground was killed");
+            }
             None => self.say("it hangs"),
             Some(status) if self.is_killed || status.signal().is_some() => self.expect_agreement(),
             Some(status) => self.judge(status.code().unwrap_or(-1)),

@@ -284,11 +284,7 @@ impl Tracer<'_> {
             match next_event(Duration::from_millis(20)) {
                 Ok(Some((tid, status))) => {
                     self.threads.remove(&tid);
-                    if libc::WIFSTOPPED(status) {
-                        let is_signal = status >> 16 == 0 && libc::WSTOPSIG(status) & 0x80 == 0;
-                        let signal = if is_signal { libc::WSTOPSIG(status) } else { 0 };
-                        let _ = trace(libc::PTRACE_DETACH, tid, signal.into());
-                    }
+                    let_go(tid, status);
                 }
                 Ok(None) => {
                     // One that was held is stopped already.
@@ -297,7 +293,49 @@ impl Tracer<'_> {
                 Err(_) => return,
             }
         }
+        // Who was made by one of them in the last moment is looked at as well, and stopped.
+        while begun.elapsed() < LIMIT {
+            let left = traced();
+            if left.is_empty() {
+                return;
+            }
+            for tid in left {
+                let _ = trace(libc::PTRACE_INTERRUPT, tid, 0);
+                let _ = trace(libc::PTRACE_DETACH, tid, 0);
+            }
+            while let Ok(Some((tid, status))) = next_event(Duration::from_millis(5)) {
+                let_go(tid, status);
+            }
+        }
     }
+}
+
+/// Looks at a thread no more that has just stopped.
+fn let_go(tid: Tid, status: c_int) {
+    if libc::WIFSTOPPED(status) {
+        let is_signal = status >> 16 == 0 && libc::WSTOPSIG(status) & 0x80 == 0;
+        let signal = if is_signal { libc::WSTOPSIG(status) } else { 0 };
+        let _ = trace(libc::PTRACE_DETACH, tid, signal.into());
+    }
+}
+
+/// All living threads that this process looks at.
+fn traced() -> Vec<Tid> {
+    let numbers = |path: String| -> Vec<Tid> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    };
+    let mark = format!("\nTracerPid:\t{}\n", std::process::id());
+    let is_traced = |pid: &Tid, tid: &Tid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status"));
+        status.is_ok_and(|status| status.contains(&mark) && !status.contains("\nState:\tZ"))
+    };
+    let mut traced = Vec::new();
+    for pid in numbers("/proc".to_owned()) {
+        let tids = numbers(format!("/proc/{pid}/task"));
+        traced.extend(tids.into_iter().filter(|tid| is_traced(&pid, tid)));
+    }
+    traced
 }
 
 /// Whether this can come of the call, which its number alone does not tell.
