@@ -168,8 +168,11 @@ fn wait_for_start(location: &Location, name: &str, deadline: Option<Instant>) ->
     if pid_file::wait_for_outcome(location, deadline)? {
         return Ok(());
     }
-    let message = format!("timed out while waiting for {name} to finish starting");
-    Err(Error::new(Kind::TimedOut, message))
+    Err(still_starting(name))
+}
+
+fn still_starting(name: &str) -> Error {
+    Error::new(Kind::TimedOut, format!("timed out while waiting for {name} to finish starting"))
 }
 
 fn cannot(what: &str, error: io::Error) -> Error {

@@ -16,8 +16,8 @@ use crate::sys::process::{Pid, PidFd};
 use crate::sys::signal::Signal;
 use crate::sys::{proc, user};
 
-use super::wait_for_start;
 use super::{Event, Events, Outcome, Stop, Verb};
+use super::{still_starting, wait_for_start};
 
 pub(crate) fn stop(settings: &Settings, stop: Stop, events: Events<'_>) -> Result<Outcome, Error> {
     let location = settings.locate()?;
@@ -71,11 +71,17 @@ pub(super) fn find<'a>(
     name: &'a str,
     deadline: Option<Instant>,
 ) -> Result<Found<'a>, Error> {
+    let mut has_waited = false;
     loop {
         if let Some(found) = look(location, name)? {
             return Ok(found);
         }
+        // Whoever takes the lock of a start again and again does not hold us up for ever.
+        if has_waited && has_passed(deadline) {
+            return Err(still_starting(name));
+        }
         wait_for_start(location, name, deadline)?;
+        has_waited = true;
     }
 }
 
