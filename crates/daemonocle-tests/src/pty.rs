@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
@@ -81,6 +81,22 @@ impl Terminal {
     #[track_caller]
     pub fn types(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Hangs up, as a modem or a closed window does. Needs root.
+    ///
+    /// # Panics
+    ///
+    /// If that is not possible.
+    #[track_caller]
+    pub fn hangs_up(&self) {
+        /// asm-generic/ioctls.h, `TIOCVHANGUP`
+        const HANG_UP: libc::c_ulong = 0x5437;
+        let name = ptsname(&self.keyboard, Vec::new()).unwrap();
+        let line = open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
+        // SAFETY: the descriptor is open for the whole call, which takes no argument.
+        let code = unsafe { libc::ioctl(line.unwrap().as_raw_fd(), HANG_UP as _) };
+        assert_eq!(code, 0, "{}", std::io::Error::last_os_error());
     }
 
     /// What has been shown until now, with plain line ends.

@@ -3,7 +3,8 @@
 use std::fs;
 
 use daemonocle_tests::{
-    Fixture, Running, Sandbox, Terminal, eventually, is_alive, skip, skip_unless_there_is, stat,
+    Fixture, Running, Sandbox, Terminal, eventually, is_alive, skip, skip_unless_root,
+    skip_unless_there_is, stat,
 };
 use rustix::process::Signal;
 
@@ -391,4 +392,21 @@ fn a_worker_that_leaves_the_group() {
     sandbox.signal(running.pid(), Signal::TERM);
     assert_eq!(running.finish().signal(), Some(15));
     sandbox.expect_nobody();
+}
+
+/// The kernel tells it to the leader of the session only, which is the parent here.
+#[test]
+fn a_terminal_that_hangs_up_asks_for_no_reload() {
+    if skip_unless_root("a_terminal_that_hangs_up_asks_for_no_reload") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("on_hup", "yes");
+    let terminal = Terminal::of(plain(&fixture));
+    terminal.shows(OK);
+    fixture.settled();
+    terminal.hangs_up();
+    eventually("all are gone", || sandbox.survivors().is_empty());
+    let log = fixture.hook_log();
+    assert!(!log.contains("reload") && log.lines().count() == 1, "{log}");
 }
