@@ -199,6 +199,8 @@ fn bury(daemon: Pid, wards: &mut [Option<Ward>]) {
     if let Ok(Some((_, status))) = process::wait(Children::One(daemon))
         && let Some(ward) = ward
         && let Err(error) = ward.newborn.report(&Report::Died(status))
+        // Nobody is there to hear it: of many, some have been accepted before others.
+        && !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
     {
         give_up(&error)
     }
