@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 
 use daemonocle_tests::{
-    Fixture, Lock, Pid, STARTUP, Sandbox, eventually, is_alive, skip, skip_unless_there_is,
+    Fixture, Lock, Pid, STARTUP, Sandbox, eventually, is_alive, skip, skip_unless_there_is, stat,
 };
 use rustix::process::Signal;
 
@@ -214,7 +214,10 @@ fn a_plain_signal_that_comes_during_a_reload_is_for_the_new_one() {
         both = sandbox.survivors();
         both.len() == 2
     });
+    let threads = || stat(first).map_or(0, |stat| stat.threads);
+    let before = threads();
     sandbox.signal(first, Signal::HUP);
+    eventually("it has been heard", || threads() > before);
     eventually("there is a third one", || {
         drop(open());
         fixture.pid().is_some_and(|pid| !both.contains(&pid))

@@ -182,6 +182,11 @@ impl Reloader {
     pub(super) fn reload_elsewhere(self: &Arc<Self>, rerun: Rerunner, ticket: Option<Ticket>) {
         if ticket.is_none() {
             self.unanswered.fetch_add(1, Ordering::SeqCst);
+            // Either it is seen there that somebody has asked, or here that there is a successor.
+            if let Some(successor) = self.successor.get() {
+                signal_child(*successor, Signal::HUP);
+                return;
+            }
         }
         let mut last = self.asker();
         if ticket.is_some() && std::mem::replace(&mut *last, ticket) == ticket {
