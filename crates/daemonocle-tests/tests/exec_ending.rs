@@ -73,3 +73,23 @@ fn its_keeper_is_stopped() {
     assert_eq!(fixture.hook_log(), "137|Terminated by SIGKILL (9)\n");
     expect_works_again(&fixture);
 }
+
+/// The kernel kills it after its keeper, and takes its time to bury so much memory: the next one waits for it,
+/// although the PID file that named it is gone.
+#[test]
+fn one_that_dies_slowly_after_its_keeper() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").unset("hook_log");
+    let fixture = fixture.set("work_dir", sandbox.dir());
+    let memory =
+        "x=$(head -c 300000000 /dev/zero | tr '\\0' a); echo > heavy; exec 3<>fifo; read y <&3";
+    sandbox.make_fifo("fifo");
+    let (old, keeper) = start(&fixture.clone().set("exec", format!("sh\n-c\n{memory}")));
+    eventually("it has its memory", || sandbox.path("heavy").exists());
+    sandbox.signal(keeper, Signal::KILL);
+    let script = format!("cat /proc/{old}/stat > seen; exec sleep 3600");
+    fixture.set("exec", format!("sh\n-c\n{script}")).started();
+    let seen = sandbox.read("seen");
+    // A zombie is dead.
+    assert!(seen.is_empty() || seen.contains(") Z "), "{seen}");
+}

@@ -100,9 +100,9 @@ impl Birth {
         let setup = || -> Result<Arc<Reloader>, Error> {
             shed(&config, &place, pid_file.as_deref(), &link)?;
             match (&pid_file, config.settings().on_hup(), &kept) {
-                (Some(pid_file), _, Some(_)) => pid_file.keep_program(),
+                (Some(pid_file), _, Some(_)) => pid_file.expect_program(),
                 // A program gets HUP itself.
-                (Some(pid_file), Some(_), None) => pid_file.offer_reload(),
+                (Some(pid_file), Some(_), None) => pid_file.offer_reloads(),
                 _ => {}
             }
             if let Some(pid_file) = pid_file.as_ref().filter(|_| !is_successor) {
@@ -120,7 +120,7 @@ impl Birth {
             let fate = Fate { hook: shutdown_hook, kept: kept.clone(), origin };
             let reloader = begin(&config, fate, pid_file.clone(), &link, place)?;
             if let Some(pid_file) = &pid_file {
-                pid_file.is_ready_to_reload();
+                pid_file.accept_reloads();
             }
             if let Some(hook) = hooks.start.take().filter(|_| !is_successor) {
                 hook().map_err(|error| {

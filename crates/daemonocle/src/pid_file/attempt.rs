@@ -16,6 +16,7 @@ use crate::sys::process::Pid;
 
 use super::access::{inode_in, is_sole_in_place, require_expendable};
 use super::holder::{self, Presence, Running, Startup};
+use super::life::wait_for_the_named;
 use super::{CLAIM, LIFE, STARTUP, STAYING, contents, orphan};
 
 /// A PID file that a start has opened.
@@ -81,8 +82,14 @@ impl Site<'_> {
             .map_err(|e| location.cannot("look for", e))?
         {
             // Who can read what a daemon that was killed has left may wait for the moment in which to lock it.
-            None if !self.is_new && self.is_readable_to_others()? && self.clear() => {
-                Ok(Taken::Cleared { broken })
+            None if !self.is_new && self.is_readable_to_others()? => {
+                // Before nothing names him any more.
+                wait_for_the_named(file).map_err(|e| location.cannot("read", e))?;
+                match evict(location, dir, inode) {
+                    Ok(()) => Ok(Taken::Cleared { broken }),
+                    // We may not remove it, and have to make do with it.
+                    Err(_) => Ok(Taken::Place { broken }),
+                }
             }
             None => Ok(Taken::Place { broken }),
             Some(running) => {
@@ -97,11 +104,6 @@ impl Site<'_> {
         const OTHERS_READ: u32 = 0o044;
         let meta = Meta::of(self.file).map_err(|error| self.location.cannot("examine", error))?;
         Ok(meta.mode & OTHERS_READ != 0)
-    }
-
-    /// `false`: we may not remove it, and have to make do with it.
-    fn clear(&self) -> bool {
-        evict(self.location, self.dir, self.inode).is_ok()
     }
 
     /// Whether no other start has taken the file.

@@ -25,6 +25,7 @@ mod attempt;
 mod bystander;
 mod contents;
 mod holder;
+mod life;
 mod look;
 mod orphan;
 mod place;
@@ -39,17 +40,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::config::{Location, Patience};
 use crate::error::{Error, Kind};
-use crate::sys::fd::{deadline_in, wait_readable};
-use crate::sys::fs::{Dir, Inode, Meta, Missing, set_length, set_mode};
+use crate::sys::fd::deadline_in;
+use crate::sys::fs::{Dir, Inode, Meta, Missing, set_length};
 use crate::sys::lock::{self, Byte, Holder};
-use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, holds_lock};
-use crate::sys::process::{Pid, PidFd};
+use crate::sys::process::Pid;
 use crate::sys::retry;
 use crate::sys::signal::{Signal, ignoring};
 
@@ -97,18 +97,6 @@ pub(crate) struct PidFile {
     is_ours: Mutex<bool>,
     offers_reload: AtomicBool,
     keeps_program: AtomicBool,
-}
-
-/// How the locks of a daemon come to a process.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Life {
-    /// With a file that nobody else can have open.
-    New,
-    /// From a daemon that reloads. Others can read the file by then, and lock it for reading: what is not to be
-    /// had for that is done without. The claim and the marks are enough.
-    Handed,
-    /// Back from a successor that has failed.
-    Back,
 }
 
 /// The answer to an attempt to claim a PID file.
@@ -200,88 +188,6 @@ impl PidFile {
         }
     }
 
-    /// Makes the calling process the one that the file stands for, and writes its number there.
-    pub(crate) fn begin_life(&self) -> Result<(), Error> {
-        self.wait_for_predecessor().map_err(|error| self.cannot("read", error))?;
-        self.take_life(Life::New)?;
-        self.write_pid(Pid::current())?;
-        // Not before: whoever can open the file can lock it for reading, and so be in the way of
-        // everybody's write locks. And what was in it before may be nobody's business.
-        set_mode(&self.file, self.mode).map_err(|error| self.cannot("set the mode of", error))
-    }
-
-    /// Takes what tells everybody that this process is the daemon.
-    fn take_life(&self, life: Life) -> Result<(), Error> {
-        let [entry, path] = self.places;
-        let cannot_lock = |error| self.cannot("lock", error);
-        self.signs.mark(entry).map_err(cannot_lock)?;
-        let is_set = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
-        let predecessor = self.predecessor.map(succession::byte_of);
-        let reloads = is_set(&self.offers_reload).then_some(RELOADS);
-        let unready = reloads.and((life == Life::New).then_some(UNREADY));
-        if is_set(&self.keeps_program)
-            && !lock::try_own_all(&self.file, program::ALL).map_err(cannot_lock)?
-        {
-            return Err(self.locked());
-        }
-        let some = predecessor.into_iter().chain(unready).chain(reloads);
-        let mut are_all_ours = true;
-        // `LIFE` last: who has it has all of them.
-        for byte in some.chain([entry, path, STAYING, LIFE]) {
-            // Who has it and not the others would be taken for somebody else.
-            if byte == LIFE && !are_all_ours {
-                break;
-            }
-            let is_ours = lock::try_own(&self.file, byte).map_err(cannot_lock)?;
-            let is_a_readers =
-                || Ok(lock::holder(&self.file, byte).map_err(cannot_lock)?.is_none());
-            if !is_ours && (life == Life::New || !is_a_readers()?) {
-                return Err(self.locked());
-            }
-            are_all_ours &= is_ours || byte == RELOADS;
-        }
-        // After the locks, which others look for after they have made a new file: of two who start
-        // while the file is deleted in between, one sees the other. (One that takes them back had them before.)
-        if life != Life::Back && !self.is_in_place().map_err(|error| self.cannot("find", error))? {
-            let message = format!("PID file {:?} was deleted during the start", self.path);
-            return Err(Error::new(Kind::Identity, message));
-        }
-        *own() = Some((self.inode, Pid::current()));
-        Ok(())
-    }
-
-    /// A program whose keeper was killed is killed for it by the kernel, but has no lock meanwhile. All
-    /// that is known of it is the text, which may mean anybody by now: so only somebody who is on his
-    /// way out anyway is waited for.
-    fn wait_for_predecessor(&self) -> io::Result<()> {
-        if let Some(pid) = contents::pid(&self.file)?
-            && let Ok(handle) = PidFd::open(pid)
-            && proc::is_dying(pid)
-        {
-            wait_readable([Some(handle.as_fd())], deadline_in(holder::DYING))?;
-        }
-        Ok(())
-    }
-
-    /// Makes the file stand for a child of the calling process, which goes on holding the locks.
-    pub(crate) fn begin_keeping(&self, program: Pid) -> Result<(), Error> {
-        // All were taken while nobody else could have the file open; this one stays.
-        lock::release_own_but(&self.file, program::ALL, program::byte_of(program))
-            .map_err(|error| self.cannot("unlock", error))?;
-        self.write_pid(program)
-    }
-
-    /// The program has ended, and is about to be buried: what is left of the daemon is its keeper.
-    pub(crate) fn end_keeping(&self, program: Pid) {
-        self.begin_end();
-        if *self.is_ours() {
-            // The number may be somebody else's soon. If it stays, for want of space, it means nothing.
-            let _ = self.write_pid(Pid::current());
-        }
-        // Cannot fail for a lock that is held.
-        let _ = lock::release_own(&self.file, program::byte_of(program));
-    }
-
     fn write_pid(&self, pid: Pid) -> Result<(), Error> {
         // A limit on the size of files is an error like others, and no reason to be killed.
         ignoring(Signal::XFSZ, || self.write(&format!("{pid}\n")))
@@ -327,22 +233,6 @@ impl PidFile {
             true => Ok(()),
             false => set_length(&self.file, length),
         }
-    }
-
-    /// From the beginning of its life on, tells everybody that this daemon reloads when it is asked to by a
-    /// signal, which would end another one: once it is [ready](Self::is_ready_to_reload) for that.
-    pub(crate) fn offer_reload(&self) {
-        self.offers_reload.store(true, Ordering::SeqCst);
-    }
-
-    /// The signal is handled from now on. Given up and not taken, so that nobody can be in the way.
-    pub(crate) fn is_ready_to_reload(&self) {
-        let _ = lock::release_own(&self.file, UNREADY);
-    }
-
-    /// The daemon is going to be another program.
-    pub(crate) fn keep_program(&self) {
-        self.keeps_program.store(true, Ordering::SeqCst);
     }
 
     /// Tells whoever waits that the outcome of the start is known. For the daemon, once nobody else

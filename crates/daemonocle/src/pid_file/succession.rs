@@ -18,9 +18,10 @@ use crate::sys::lock::{self, Byte, Holder};
 use crate::sys::process::Pid;
 
 use super::access::is_sole_in_place;
+use super::life::Life;
 use super::program::MOST_PIDS;
 use super::signs::Signs;
-use super::{CLAIM, LIFE, Life, PidFile, RELOADS, STARTUP, STAYING, own, place};
+use super::{CLAIM, LIFE, PidFile, RELOADS, STARTUP, STAYING, own, place};
 
 /// The byte of the PID that there is not, 0, among those by which a successor names its predecessor.
 const PREDECESSORS: i64 = 1 << 33;
