@@ -148,7 +148,7 @@ fn who_was_to_take_over_does_not_outlive_it() {
     let fixture = fixture.set("changes", sandbox.write("changes", ""));
     let fifo = sandbox.make_fifo("fifo");
     let old = fixture.started();
-    sandbox.write("plan", "wait");
+    sandbox.write("plan", "wait-child");
     // Its shutdown hook waits for a reader, so that it does not end by itself.
     sandbox.write("changes", format!("HOOK_LOG={}\n", fifo.display()));
     sandbox.signal(old, Signal::HUP);
@@ -161,6 +161,8 @@ fn who_was_to_take_over_does_not_outlive_it() {
     sandbox.write("changes", "");
     fixture.stop().expect(0, "Stopping example ... OK\n", "");
     assert!(!is_alive(new));
+    // Nor does what it has made.
+    sandbox.expect_nobody();
 }
 
 /// Nobody can be named as the daemon for as long as the old one has not let go of the PID file.

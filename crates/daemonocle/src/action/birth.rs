@@ -25,8 +25,9 @@ use crate::sys::thread;
 use crate::worker::Worker;
 
 use super::cannot;
+use super::coming::Coming;
 use super::keeper::{Kept, PASSED_ON};
-use super::reloader::{Coming, Origin, Reloader};
+use super::reloader::{Origin, Reloader};
 use super::sentry::{Link, Sentry};
 
 /// The callbacks of a definition.
@@ -258,7 +259,7 @@ fn begin(
         teller.tell(&Report::Ending(end.exit_code(), end.words().into()));
     });
     let [accepted, handed_over] = [(); 2].map(|()| pid_file.clone());
-    let coming = Arc::new(Coming::default());
+    let coming = Arc::new(Coming::new(forwarder.is_none()));
     let expected = Arc::clone(&coming);
     let clean_up = Box::new(move || {
         expected.end();

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod birth;
+mod coming;
 mod foreground;
 mod guardian;
 mod keeper;

@@ -21,15 +21,16 @@ use crate::pid_file::PidFile;
 use crate::shutdown::Lifecycle;
 use crate::startup::{Newborn, Reply, Report, channel};
 use crate::sys::answer::{Ticket, answer};
-use crate::sys::fd::{deadline_in, has_passed, wait_readable};
+use crate::sys::fd::deadline_in;
 use crate::sys::hooks::{also_close_in_forked_children, forget_in_forked_children, is_copy};
-use crate::sys::process::{self, Children, Pid, PidFd, signal_child};
+use crate::sys::process::{self, Children, Pid, signal_child};
 use crate::sys::program::Group;
 use crate::sys::rerun::{Rerun, Rerunner};
 use crate::sys::signal::Signal;
 use crate::sys::signal::arrival::{Arrival, Sender};
 use crate::sys::thread;
 
+use super::coming::Coming;
 use super::sentry::Link;
 use super::watch::{Failure, Watch};
 
@@ -69,81 +70,6 @@ pub(super) struct Reloader {
     pub(super) coming: Arc<Coming>,
     /// The process that has taken over.
     pub(super) successor: OnceLock<Pid>,
-}
-
-/// A process that is to take over, for as long as it is not certain that it will. It must not outlive a daemon
-/// that ends before, whose PID file it shares: its worker may be running already.
-#[derive(Default)]
-pub(super) struct Coming(Mutex<Expectation>);
-
-#[derive(Default)]
-enum Expectation {
-    #[default]
-    Nobody,
-    /// This child.
-    Process(Pid),
-    /// Nobody, and nobody any more: this process is ending.
-    Over,
-}
-
-impl Coming {
-    fn lock(&self) -> MutexGuard<'_, Expectation> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// It is made now, unless it is too late.
-    fn make(&self, make: impl FnOnce() -> Result<Pid, Error>) -> Result<Pid, Error> {
-        let mut expectation = self.lock();
-        if let Expectation::Over = *expectation {
-            return Err(refused("the daemon is about to end"));
-        }
-        let pid = make()?;
-        *expectation = Expectation::Process(pid);
-        Ok(pid)
-    }
-
-    /// From now on it is left to itself, if this works and it is not too late.
-    fn leave(&self, let_go: impl FnOnce() -> bool) -> bool {
-        let mut expectation = self.lock();
-        if matches!(*expectation, Expectation::Over) || !let_go() {
-            return false;
-        }
-        *expectation = Expectation::Nobody;
-        true
-    }
-
-    /// It has died.
-    fn is_dead(&self) {
-        let mut expectation = self.lock();
-        if let Expectation::Process(_) = *expectation {
-            *expectation = Expectation::Nobody;
-        }
-    }
-
-    /// This process is about to end: nobody will take over any more.
-    pub(super) fn end(&self) {
-        /// Ample for a process that was killed to be gone.
-        const DYING: Duration = Duration::from_secs(1);
-        const PAUSE: Duration = Duration::from_millis(1);
-        let deadline = deadline_in(DYING);
-        // It may be stuck where it is about to become the program. It ends by itself then, with its channel.
-        let mut expectation = loop {
-            match self.0.try_lock() {
-                Ok(expectation) => break expectation,
-                Err(TryLockError::Poisoned(expectation)) => break expectation.into_inner(),
-                Err(TryLockError::WouldBlock) if has_passed(deadline) => return,
-                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
-            }
-        };
-        if let Expectation::Process(pid) = *expectation {
-            let handle = PidFd::open(pid);
-            signal_child(pid, Signal::KILL);
-            // Where it cannot be waited for, the end of its channel ends it.
-            let _ =
-                handle.and_then(|handle| wait_readable([Some(handle.as_fd())], deadline_in(DYING)));
-        }
-        *expectation = Expectation::Over;
-    }
 }
 
 impl Reloader {
@@ -341,14 +267,10 @@ impl Reloader {
             signal_child(successor, order.signal());
             true
         });
-        signal_child(successor, Signal::KILL);
-        // And whatever it has made. While it is unburied its number, which is its group's, is its own.
-        if self.parent.is_none() && process::is_child(successor) {
-            process::kill_group(successor);
-        }
+        self.coming.kill(successor);
         let died: Option<ExitStatus> =
             process::wait(Children::One(successor)).ok().flatten().map(|(_, status)| status);
-        self.coming.is_dead();
+        self.coming.forget();
         listener::take_back();
         match (failure, &self.pid_file) {
             // The new one has missed it, and cannot know that it was there.
@@ -408,7 +330,7 @@ impl Reloader {
     }
 }
 
-fn refused(why: &str) -> Error {
+pub(super) fn refused(why: &str) -> Error {
     Error::new(Kind::Start, format!("cannot reload: {why}"))
 }
 
