@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+mod members;
+
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -207,14 +209,6 @@ impl Supervisor<'_> {
             self.hear_out(events);
             return self.bury(events);
         }
-        // A terminal that hangs up asks for no reload. It tells nobody but us, where we lead the session.
-        let settings = self.launch.config.settings();
-        let is_hang_up = signal == Signal::HUP && sender == Sender::Kernel;
-        let signal = match is_hang_up && settings.on_hup().is_some() {
-            true if !settings.end_on.contains(&Signal::HUP) => return Ok(()),
-            true => Signal::TERM,
-            false => signal,
-        };
         // What the daemon's own side sent does not go back to it.
         let is_from = |pid| sender == Sender::Process(Some(pid));
         if self.status.is_some()
@@ -228,13 +222,26 @@ impl Supervisor<'_> {
             events(Event::Forwarding(signal));
         }
         // A program has it already. A function counts what comes both ways, and looks at the larger number.
-        if !(self.is_program && arrival.is_typed()) {
+        if !(self.is_program && arrival.is_typed())
+            && let Some(signal) = self.meaning(arrival)
+        {
             self.pass_on(signal, events);
         }
         if signal == Signal::TSTP {
             stop_self();
         }
         Ok(())
+    }
+
+    /// What the daemon is to be given for a signal. A terminal that hangs up asks for no reload; it tells nobody
+    /// but us where we lead the session.
+    fn meaning(&self, Arrival { signal, sender, .. }: Arrival) -> Option<Signal> {
+        let settings = self.launch.config.settings();
+        let is_hang_up = signal == Signal::HUP && sender == Sender::Kernel;
+        match is_hang_up && settings.on_hup().is_some() {
+            true => settings.end_on.contains(&Signal::HUP).then_some(Signal::TERM),
+            false => Some(signal),
+        }
     }
 
     /// Gives the daemon a signal: also where that has just become another process.
@@ -325,7 +332,7 @@ impl Supervisor<'_> {
             if self.is_asked && Pid::current().get() == 1 {
                 return Ok(());
             }
-            let Some(other) = another_member().map_err(cannot)? else {
+            let Some(other) = members::another().map_err(cannot)? else {
                 return Ok(());
             };
             // It may be gone, or a child of ours that has ended since: the next round tells.
@@ -337,7 +344,7 @@ impl Supervisor<'_> {
             };
             // Where somebody else is its parent and has buried it, the number may have become a stranger's
             // before the handle was opened: who is a member still is whom that means.
-            if handle.is_some() && !is_member(other) {
+            if handle.is_some() && !members::is_one(other) {
                 continue;
             }
             let sign = handle.as_ref().map(AsFd::as_fd);
@@ -355,7 +362,7 @@ impl Supervisor<'_> {
                 events(Event::Forwarding(signal));
                 // They are of our group, and have it already.
                 if !arrival.is_typed() {
-                    pass_on_to_members(signal, events).map_err(cannot)?;
+                    members::pass_on(signal, events).map_err(cannot)?;
                 }
             }
         }
@@ -387,37 +394,4 @@ impl Supervisor<'_> {
 /// Somebody has changed its user, and only it can end itself now.
 fn unsent(signal: Signal, pid: Pid, error: &io::Error) -> Event<'static> {
     Event::Warning(format!("cannot send {signal} to process (PID {pid}): {error}"))
-}
-
-/// Gives a signal to all that is left of the daemon's group.
-fn pass_on_to_members(signal: Signal, events: Events<'_>) -> io::Result<()> {
-    for pid in proc::group(process::group())? {
-        let Ok(handle) = PidFd::open(pid) else { continue };
-        // Asked after the handle was opened.
-        if is_member(pid)
-            && let Err(error) = handle.send(signal)
-            // It has just ended.
-            && error.raw_os_error() != Some(libc::ESRCH)
-        {
-            events(unsent(signal, pid, &error));
-        }
-    }
-    Ok(())
-}
-
-/// A living process of the daemon's group other than this one.
-fn another_member() -> io::Result<Option<Pid>> {
-    Ok(proc::group(process::group())?.into_iter().find(|pid| is_member(*pid)))
-}
-
-/// Whether it lives, is of the daemon's group, and another process than this one. Where this process does
-/// not lead the group, it shares it with strangers (a script, a pipeline), and only its own descendants
-/// count.
-fn is_member(pid: Pid) -> bool {
-    let (me, group) = (Pid::current(), process::group());
-    let is_ours =
-        |stat: &proc::Stat| group == me.get() || proc::is_descendant(stat, me).unwrap_or(false);
-    pid != me
-        && process::group_of(pid).is_ok_and(|its| its == group)
-        && matches!(proc::stat(pid), Ok(Some(stat)) if !stat.is_dead() && is_ours(&stat))
 }
