@@ -13,10 +13,10 @@ fn rage(arguments: &[&str]) {
 
 #[test]
 fn never_two_and_never_a_false_answer() {
-    rage(&["--operations", "1500"]);
+    rage(&["--operations", "1000"]);
 }
 
 #[test]
 fn nor_of_any_of_many_workers() {
-    rage(&["--operations", "1500", "--workers", "3"]);
+    rage(&["--operations", "1000", "--workers", "3"]);
 }

@@ -1,6 +1,5 @@
 //! What is done under faults, and what must be true afterwards.
 
-use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 
 use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive};
@@ -71,18 +70,8 @@ impl Scenario {
             sandbox.fixture("polite").set("on_hup", "yes").set("ready", "3").set("stop", "3");
         let before = self.begins_with_daemon().then(|| fixture.started());
         let run = fixture.run(self.arguments());
-        let words: Vec<OsString> = run.words().to_vec();
-        let environment = run.environment().to_vec();
-        let (stdout, stderr) = (sandbox.path("stdout"), sandbox.path("stderr"));
-        let job = Job {
-            words: &words,
-            environment: &environment,
-            stdout: &stdout,
-            stderr: &stderr,
-            also: before,
-            plan,
-            ends_by_signal: self == Self::Foreground,
-        };
+        let ends_by_signal = self == Self::Foreground;
+        let job = Job { run: &run, sandbox: &sandbox, also: before, plan, ends_by_signal };
         let outcome = tracer::run(&job).unwrap();
         let end = End::of(self, &sandbox, &fixture, before, &outcome, plan);
         let broken = end.broken();

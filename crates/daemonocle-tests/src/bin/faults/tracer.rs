@@ -2,14 +2,15 @@
 //! held: ptrace(2).
 
 use std::collections::BTreeMap;
-use std::ffi::{OsString, c_int};
+use std::ffi::c_int;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
+
+use daemonocle_tests::{Run, Sandbox};
 
 use crate::sys::{self, Tid, next_event, registers, set_registers, trace};
 
@@ -40,10 +41,9 @@ pub(crate) struct Call {
 
 /// What to run.
 pub(crate) struct Job<'a> {
-    pub(crate) words: &'a [OsString],
-    pub(crate) environment: &'a [(OsString, OsString)],
-    pub(crate) stdout: &'a Path,
-    pub(crate) stderr: &'a Path,
+    pub(crate) run: &'a Run,
+    /// Where the files `stdout` and `stderr` are to be.
+    pub(crate) sandbox: &'a Sandbox,
     /// A process that is running already, to be looked at as well.
     pub(crate) also: Option<Tid>,
     pub(crate) plan: Option<(Call, Fault)>,
@@ -138,8 +138,10 @@ impl Tracer<'_> {
 
     /// Runs the command, from its first call as a program of its own on.
     fn begin(&mut self) -> io::Result<()> {
-        let streams = [self.job.stdout, self.job.stderr];
-        let pid = sys::spawn_stopped(self.job.words, self.job.environment, streams)?;
+        let Job { run, sandbox, .. } = self.job;
+        let streams = ["stdout", "stderr"].map(|name| sandbox.path(name));
+        let [stdout, stderr] = &streams;
+        let pid = sys::spawn_stopped(run.words(), run.environment(), [stdout, stderr])?;
         self.command = pid;
         trace(libc::PTRACE_SEIZE, pid, OPTIONS.into())?;
         sys::kill(pid, libc::SIGCONT)?;
