@@ -87,7 +87,8 @@ fn usage_errors_are_2() {
         &["stop", "--timeout=-1"],
         &["stop", "--timeout", "inf"],
         &["stop", "--timeout", "NaN"],
-        &["stop", "--timeout", "1e400"],
+        &["stop", "--timeout", "1e3"],
+        &["stop", "--timeout", "18446744073709551616"],
         &["status", "--debug"],
         &["start", "stop"],
         &["--debug"],
@@ -113,7 +114,7 @@ fn an_unknown_action_is_named() {
 fn fractions_of_a_second_and_large_numbers_are_fine() {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("ready");
-    for time in ["0.25", ".5", "1e3", "1e18"] {
+    for time in ["0.25", ".5", "1000.75", "1000000000000000000"] {
         fixture.started();
         let output = fixture.run(&["stop", "--timeout", time]).finish();
         output.expect(0, "Stopping example ... OK\n", "");
