@@ -17,6 +17,11 @@ impl Answer {
         Some(Self { code: output.code()?, stdout, stderr })
     }
 
+    #[cfg(test)]
+    pub(crate) fn new(code: i32, stdout: &str, stderr: &str) -> Self {
+        Self { code, stdout: stdout.to_owned(), stderr: stderr.to_owned() }
+    }
+
     pub(crate) fn is_success(&self) -> bool {
         self.code == 0
     }

@@ -7,12 +7,13 @@ use daemonocle_tests::{DEADLINE, Fixture, Pid, Sandbox, within};
 
 use crate::answer::{Claim, claims};
 use crate::client::{Crew, Deed, What};
-use crate::lives::{Life, Moment};
+use crate::lives::{Dynasty, Life, Moment, dynasties};
 
 /// All that is wrong with what was told of one daemon.
 pub(crate) fn all(deeds: &[Deed], lives: &[Life]) -> Vec<String> {
-    let mut wrong = two_at_once(lives);
-    let history = History { deeds, lives };
+    let dynasties = dynasties(lives);
+    let mut wrong = two_at_once(lives, &dynasties);
+    let history = History { deeds, lives, dynasties: &dynasties };
     let mut started = Vec::new();
     for deed in deeds {
         let What::Command(words, Some(answer)) = &deed.what else { continue };
@@ -50,28 +51,28 @@ pub(crate) fn exit_codes(deeds: &[Deed], crew: Crew) -> Vec<String> {
     wrong
 }
 
-/// Daemons that were certainly there at the same time, and neither is what the other has become.
-fn two_at_once(lives: &[Life]) -> Vec<String> {
+/// Those who have started while somebody else certainly was the daemon.
+fn two_at_once(lives: &[Life], dynasties: &[Dynasty]) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (index, later) in lives.iter().enumerate() {
-        let ancestors = ancestors(lives, index);
-        for (other, earlier) in lives.iter().enumerate().take(index) {
-            if earlier.reigned > Some(later.first) && !ancestors.contains(&other) {
-                wrong.push(format!("two at once: {earlier:?} and {later:?}"));
+    for dynasty in dynasties {
+        let founder = lives[dynasty.founder];
+        let others = lives
+            .iter()
+            .enumerate()
+            .filter(|(index, life)| life.predecessor.is_none() && *index != dynasty.founder);
+        for (_, other) in others {
+            if (dynasty.begin..dynasty.end).contains(&other.first) {
+                wrong.push(format!("two at once: {other:?} and what comes of {founder:?}"));
             }
         }
     }
     wrong
 }
 
-/// Whom it has taken over from, directly or not.
-fn ancestors(lives: &[Life], index: usize) -> Vec<usize> {
-    std::iter::successors(lives[index].predecessor, |index| lives[*index].predecessor).collect()
-}
-
 struct History<'a> {
     deeds: &'a [Deed],
     lives: &'a [Life],
+    dynasties: &'a [Dynasty],
 }
 
 impl History<'_> {
@@ -96,12 +97,19 @@ impl History<'_> {
             is_known = true;
             // It exists for a moment before its worker runs, and somebody is starting it then.
             let has_begun = life.first <= deed.end || self.somebody_starts(deed);
-            if has_begun && self.latest(index) >= deed.begin {
+            if has_begun && self.latest_reign(index) >= deed.begin {
                 return true;
             }
         }
         // It has not got as far as its worker.
         !is_known && self.somebody_starts(deed)
+    }
+
+    /// The moment from which on it is certainly dead, or no daemon any more.
+    fn latest_reign(&self, index: usize) -> Moment {
+        let heirs = self.lives.iter().filter(|life| life.predecessor == Some(index));
+        let taken_over = heirs.filter_map(|life| life.reign).map(|(begin, _)| begin).min();
+        taken_over.map_or(self.latest(index), |moment| moment.min(self.latest(index)))
     }
 
     /// The moment from which on it is certainly dead.
@@ -114,10 +122,10 @@ impl History<'_> {
         next.unwrap_or(Moment::MAX).max(life.last)
     }
 
-    /// Whether one was certainly the daemon from the question to the answer.
+    /// Whether there was certainly a daemon from the question to the answer, be it one after the other.
     fn somebody_all_the_time(&self, deed: &Deed) -> bool {
-        let is_it = |life: &Life| life.first <= deed.begin && life.reigned >= Some(deed.end);
-        self.lives.iter().any(is_it)
+        let is_it = |it: &Dynasty| it.begin <= deed.begin && it.end >= deed.end;
+        self.dynasties.iter().any(is_it)
     }
 
     /// Whether anybody who may have lived when it was asked is dead when it is answered.
@@ -194,4 +202,62 @@ pub(crate) fn aftermath(sandbox: &Sandbox, fixture: &Fixture<'_>, crew: Crew) ->
     expect(nobody.is_some(), format!("there are {:?}", sandbox.survivors()));
     expect(!crew.has_pid_files(sandbox), "a PID file is still there".to_owned());
     wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Answer;
+
+    /// Daemon 10 has lived from 100 on, and from 200 to 300 daemon 11, which has taken over from it.
+    fn reloaded() -> Vec<Life> {
+        let first = Life::of(10, None, (100, 210), Some((101, 190)));
+        let second = Life::of(11, Some(0), (180, 300), Some((200, 299)));
+        vec![first, second]
+    }
+
+    fn status(begin: Moment, end: Moment, stdout: &str) -> Deed {
+        let code = i32::from(stdout.contains("not running"));
+        let answer = Answer::new(code, stdout, "");
+        Deed { begin, end, what: What::Command(&["status"], Some(answer)), worker: None }
+    }
+
+    #[track_caller]
+    fn expect(lives: &[Life], deed: Deed, is_fine: bool) {
+        let wrong = all(&[deed], lives);
+        assert_eq!(wrong.is_empty(), is_fine, "{wrong:?}");
+    }
+
+    #[test]
+    fn while_one_takes_over_from_the_other_somebody_runs() {
+        let nobody = "example -- not running\n";
+        expect(&reloaded(), status(150, 250, nobody), false);
+        expect(&reloaded(), status(195, 205, nobody), false);
+        expect(&reloaded(), status(50, 150, nobody), true);
+        expect(&reloaded(), status(250, 350, nobody), true);
+    }
+
+    #[test]
+    fn one_that_has_not_taken_over_is_no_daemon() {
+        let mut lives = reloaded();
+        lives[1].reign = None;
+        expect(&lives, status(195, 205, "example -- not running\n"), true);
+    }
+
+    #[test]
+    fn who_has_handed_over_is_no_daemon_any_more() {
+        expect(&reloaded(), status(150, 250, "example -- pid: 10, x\n"), true);
+        expect(&reloaded(), status(205, 209, "example -- pid: 10, x\n"), false);
+        expect(&reloaded(), status(205, 209, "example -- pid: 11, x\n"), true);
+    }
+
+    #[test]
+    fn nobody_starts_while_an_heir_is_the_daemon() {
+        let mut lives = reloaded();
+        lives.push(Life::of(12, None, (290, 400), Some((291, 399))));
+        let wrong = all(&[], &lives);
+        assert!(wrong.iter().any(|what| what.contains("two at once")), "{wrong:?}");
+        lives[2].first = 310;
+        assert_eq!(all(&[], &lives), Vec::<String>::new());
+    }
 }

@@ -26,9 +26,21 @@ pub(crate) struct Life {
     pub(crate) first: Moment,
     /// …until here.
     pub(crate) last: Moment,
-    /// Until here it was certainly the daemon: not after there was one that it may have handed over to, nor
-    /// if it is one itself, which may not have come to be the daemon.
-    pub(crate) reigned: Option<Moment>,
+    /// From when and until when it has certainly been the daemon; `None`: it has not lived for so long, or, come
+    /// by a reload, has not taken over.
+    pub(crate) reign: Option<(Moment, Moment)>,
+}
+
+#[cfg(test)]
+impl Life {
+    pub(crate) fn of(
+        pid: Pid,
+        predecessor: Option<usize>,
+        (first, last): (Moment, Moment),
+        reign: Option<(Moment, Moment)>,
+    ) -> Self {
+        Self { pid, parent: 1, predecessor, first, last, reign }
+    }
 }
 
 /// Those of one worker, in the order of their births.
@@ -43,17 +55,18 @@ pub(crate) fn read(beats: &Path, worker: usize) -> Vec<Life> {
             if its != worker as i64 {
                 return None;
             }
-            let text = fs::read(entry.path()).unwrap();
-            // Killed before its first beat.
-            let last = text.try_into().map_or(first, i64::from_ne_bytes);
-            Some(Life {
-                pid: pid as Pid,
-                parent: parent as Pid,
-                predecessor: None,
-                first,
-                last,
-                reigned: None,
-            })
+            let bytes = fs::read(entry.path()).unwrap();
+            let moments: Vec<Moment> =
+                bytes.as_chunks().0.iter().map(|bytes| i64::from_ne_bytes(*bytes)).collect();
+            let (last, reign) = match moments[..] {
+                // Killed before its first beat.
+                [] => (first, None),
+                [last] => (last, None),
+                [last, begin, end] => (last, Some((begin, end))),
+                _ => panic!("{name}: {moments:?}"),
+            };
+            let (pid, parent) = (pid as Pid, parent as Pid);
+            Some(Life { pid, parent, predecessor: None, first, last, reign })
         })
         .collect();
     lives.sort_by_key(|life| life.first);
@@ -64,14 +77,34 @@ pub(crate) fn read(beats: &Path, worker: usize) -> Vec<Life> {
         let parent = lives[index].parent;
         let recent = since.unwrap_or(0)..index;
         lives[index].predecessor = recent.rev().find(|other| lives[*other].pid == parent);
-        match lives[index].predecessor {
-            None => lives[index].reigned = Some(lives[index].last),
-            Some(other) => {
-                let first = lives[index].first;
-                let reigned = &mut lives[other].reigned;
-                *reigned = reigned.map(|moment| moment.min(first));
-            }
-        }
     }
     lives
+}
+
+/// A daemon, and all that have taken over from it by reloads: one of them has been the daemon at every moment
+/// from the beginning to the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dynasty {
+    /// Whose it is: one that was started.
+    pub(crate) founder: usize,
+    pub(crate) begin: Moment,
+    pub(crate) end: Moment,
+}
+
+/// Those who have certainly been the daemon, in the order of their founders.
+pub(crate) fn dynasties(lives: &[Life]) -> Vec<Dynasty> {
+    let mut dynasties: Vec<Dynasty> = Vec::new();
+    for (index, life) in lives.iter().enumerate() {
+        let Some((begin, end)) = life.reign else { continue };
+        let line = std::iter::successors(Some(index), |index| lives[*index].predecessor);
+        let founder = line.last().unwrap_or(index);
+        match dynasties.iter_mut().find(|dynasty| dynasty.founder == founder) {
+            Some(dynasty) => {
+                dynasty.begin = dynasty.begin.min(begin);
+                dynasty.end = dynasty.end.max(end);
+            }
+            None => dynasties.push(Dynasty { founder, begin, end }),
+        }
+    }
+    dynasties
 }

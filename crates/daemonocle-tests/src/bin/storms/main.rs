@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     }
     // The daemons become our children, and we bury them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
-    let mut total = [0; 5];
+    let mut total = [0; 6];
     while operations > 0 {
         let round = operations.min(ROUND);
         let storm = Storm::rage(crew, clients, round, seed);
@@ -59,9 +59,9 @@ fn main() -> ExitCode {
         operations -= round;
         seed += 1;
     }
-    println!("operations  daemons  kills  killed commands  wrong");
-    let [deeds, lives, kills, killed, wrong] = total;
-    println!("{deeds:10}  {lives:7}  {kills:5}  {killed:15}  {wrong}");
+    println!("operations  daemons  reloads  kills  killed commands  wrong");
+    let [deeds, lives, reloads, kills, killed, wrong] = total;
+    println!("{deeds:10}  {lives:7}  {reloads:7}  {kills:5}  {killed:15}  {wrong}");
     ExitCode::from(u8::from(wrong > 0))
 }
 
@@ -104,12 +104,16 @@ impl Storm {
         Self { deeds, lives, wrong }
     }
 
-    /// Operations, daemons, kills, killed commands, and what is wrong.
-    fn count(&self) -> [usize; 5] {
+    /// Operations, daemons, those of them that have certainly taken over from another one, kills, killed
+    /// commands, and what is wrong.
+    fn count(&self) -> [usize; 6] {
         let count = |is_it: fn(&Deed) -> bool| self.deeds.iter().filter(|deed| is_it(deed)).count();
         let Self { deeds, lives, wrong } = self;
-        let lives = lives.iter().flatten().count();
-        [deeds.len(), lives, count(Deed::is_kill), count(Deed::is_killed), wrong.len()]
+        let lives: Vec<_> = lives.iter().flatten().collect();
+        let is_heir = |life: &&&Life| life.predecessor.is_some() && life.reign.is_some();
+        let (daemons, reloads) = (lives.len(), lives.iter().filter(is_heir).count());
+        let (kills, killed) = (count(Deed::is_kill), count(Deed::is_killed));
+        [deeds.len(), daemons, reloads, kills, killed, wrong.len()]
     }
 
     /// All that has happened, by microseconds since the beginning.
@@ -117,8 +121,13 @@ impl Storm {
         let zero = self.deeds.first().map_or(0, |deed| deed.begin);
         let since = |moment: Moment| (moment - zero) / 1000;
         for (worker, lives) in self.lives.iter().enumerate() {
-            for Life { pid, first, last, .. } in lives {
-                println!("{:9} {:9} worker {worker}: daemon {pid}", since(*first), since(*last));
+            for Life { pid, first, last, reign, .. } in lives {
+                let reign = reign.map(|(begin, end)| (since(begin), since(end)));
+                println!(
+                    "{:9} {:9} worker {worker}: daemon {pid}, certainly {reign:?}",
+                    since(*first),
+                    since(*last)
+                );
             }
         }
         for Deed { begin, end, what, worker } in &self.deeds {
