@@ -5,7 +5,8 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 
 use daemonocle_tests::{
-    Fixture, Lock, Pid, STARTUP, Sandbox, eventually, is_alive, skip, skip_unless_there_is, stat,
+    Fixture, LIFE, Lock, Pid, STARTUP, Sandbox, eventually, is_alive, skip, skip_unless_there_is,
+    stat,
 };
 use rustix::process::Signal;
 
@@ -135,6 +136,46 @@ fn the_old_one_ends_while_it_hands_over() {
     let mut text = String::new();
     UnixStream::connect(&path).unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, format!("{new}\n"));
+}
+
+/// In the middle of a handover neither has all locks of a daemon. If just then the file is deleted, the old one
+/// stays the daemon, and nobody starts another one.
+#[test]
+fn the_file_is_deleted_while_it_is_handed_over() {
+    let name = "the_file_is_deleted_while_it_is_handed_over";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("on_hup", "yes");
+    let old = fixture.started();
+    let (pid, log) = (old.to_string(), sandbox.path("calls").display().to_string());
+    let slow = "inject=fcntl:delay_enter=300ms";
+    let words = ["strace", "-f", "-p", &pid, "-o", &log, "-e", "trace=fcntl", "-e", slow];
+    let strace = fixture.watch(&words).spawn();
+    eventually("strace is there", || strace.stderr().contains("strace: "));
+    if !strace.stderr().contains(" attached") {
+        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
+    }
+    sandbox.signal(old, Signal::HUP);
+    let let_go = format!("F_UNLCK, l_whence=SEEK_SET, l_start={LIFE}, l_len=1}}) = 0");
+    eventually("it has let go", || sandbox.read("calls").contains(&let_go));
+    fs::remove_file(fixture.pid_file()).unwrap();
+    let status = fixture.status();
+    let start = fixture.start();
+    // The byte by which a successor names its predecessor is the first that it takes.
+    let first = format!("l_start={}", (1_i64 << 33) + i64::from(old));
+    assert!(!sandbox.read("calls").contains(&first), "too late: {}", sandbox.read("calls"));
+    assert!(status.stdout.starts_with(&format!("example -- pid: {old}, ")), "{status:?}");
+    start.expect_error(1, "Starting example ... FAILED\n", &["already running", &pid, "deleted"]);
+    let mut after = fixture.status();
+    eventually("the new one is gone", || {
+        after = fixture.status();
+        sandbox.survivors().len() == 2
+    });
+    assert!(after.stdout.starts_with(&format!("example -- pid: {old}, ")), "{after:?}");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    sandbox.expect_nobody();
 }
 
 /// Its worker is running already, and shares the PID file: were it left to itself, a new daemon could be

@@ -39,12 +39,38 @@ pub(super) fn find(
 }
 
 fn find_by_list(location: &Location, place: Option<Byte>) -> io::Result<Option<Running>> {
+    /// How often a lock that was listed may be gone when its holder is looked at, because he has just handed
+    /// over to somebody else. More often than that one is not who is looked for.
+    const ROUNDS: usize = 3;
+    let mut answer = Answer::Changing;
+    for _ in 0..ROUNDS {
+        answer = look_through(location, place)?;
+        if !matches!(answer, Answer::Changing) {
+            break;
+        }
+    }
+    Ok(match answer {
+        Answer::Running(running) => Some(running),
+        Answer::Nobody | Answer::Changing => None,
+    })
+}
+
+/// What a look through the locks has come to.
+enum Answer {
+    Running(Running),
+    Nobody,
+    /// Somebody had such a lock, and has not any more.
+    Changing,
+}
+
+fn look_through(location: &Location, place: Option<Byte>) -> io::Result<Answer> {
     /// Ample for the locks of an honest machine.
     const BRIEFLY: Duration = Duration::from_millis(500);
     /// How long everything else may take.
     const LONG: Duration = Duration::from_secs(10);
     let path = place::of_path(location);
     let bytes = [place.unwrap_or(path), path];
+    let bytes = [bytes, bytes.map(place::in_between)].concat();
     // Anybody may hold thousands of such locks on files of his.
     let mut known: Vec<(Pid, bool)> = Vec::new();
     let mut wanted = |pid| match known.binary_search_by_key(&pid, |(pid, _)| *pid) {
@@ -60,24 +86,20 @@ fn find_by_list(location: &Location, place: Option<Byte>) -> io::Result<Option<R
     let listed = listed_locks(&bytes, 4, &mut wanted, deadline_in(BRIEFLY))?;
     let deadline = deadline_in(LONG);
     let first = |search: &Search| first(location, place, &search.found, deadline);
-    if let found @ Some(_) = first(&listed)? {
-        return Ok(found);
-    }
-    if listed.is_complete {
-        return Ok(None);
+    match first(&listed)? {
+        Answer::Nobody if !listed.is_complete => {}
+        answer => return Ok(answer),
     }
     let held = locks_by_process(&bytes, &mut wanted, deadline)?;
-    if let found @ Some(_) = first(&held)? {
-        return Ok(found);
-    }
-    if held.is_complete {
-        return Ok(None);
+    match first(&held)? {
+        Answer::Nobody if !held.is_complete => {}
+        answer => return Ok(answer),
     }
     // There are some who may not be looked at, and for them there is only the list.
     let listed = listed_locks(&bytes, 1, &mut wanted, deadline)?;
     match first(&listed)? {
-        None if !listed.is_complete => Err(too_many()),
-        found => Ok(found),
+        Answer::Nobody if !listed.is_complete => Err(too_many()),
+        answer => Ok(answer),
     }
 }
 
@@ -102,7 +124,8 @@ fn first(
     place: Option<Byte>,
     locks: &[HeldLock],
     deadline: Option<Instant>,
-) -> io::Result<Option<Running>> {
+) -> io::Result<Answer> {
+    let mut answer = Answer::Nobody;
     for &lock in locks {
         if has_passed(deadline) {
             return Err(too_many());
@@ -118,13 +141,15 @@ fn first(
             continue;
         };
         let is_ours = users.iter().all(|user| *user == user::effective());
-        if let Some(running) = examine(location, place, lock, handle, is_ours)?
-            && (!running.is_ending || !running.is_gone_in_time()?)
-        {
-            return Ok(Some(Running { is_ending: false, ..running }));
+        match examine(location, place, lock, handle, is_ours)? {
+            None => answer = Answer::Changing,
+            Some(running) if running.is_ending && running.is_gone_in_time()? => {}
+            Some(running) => {
+                return Ok(Answer::Running(Running { is_ending: false, ..running }));
+            }
         }
     }
-    Ok(None)
+    Ok(answer)
 }
 
 /// The permissions of anybody but the owner to write: who has them can lock the file.
@@ -145,10 +170,11 @@ fn examine(
         // Nobody but root may look at it any more, and there may be nothing left to be seen.
         return Ok(Some(Running { is_ending: true, ..running }));
     }
+    let is_its = |place: Byte| [place, place::in_between(place)].contains(&byte);
     match files {
         Ok(files) => {
             let place =
-                place.filter(|place| *place == byte).or_else(|| lost_place(location, pid, &files));
+                place.filter(|place| is_its(*place)).or_else(|| lost_place(location, pid, &files));
             let Some(place) = place else {
                 return Ok(None);
             };
@@ -157,7 +183,8 @@ fn examine(
                     && file.is_regular
                     && location.trusted.includes(file.uid)
                     && file.mode & OTHERS_WRITE == 0
-                    && [LIFE, place].iter().all(|byte| file.is_locked(LockKind::Record, *byte))
+                    && (has(file, place::in_between(place))
+                        || [LIFE, place].iter().all(|byte| has(file, *byte)))
             });
             let Some(file) = file else {
                 return Ok(None);
@@ -173,7 +200,7 @@ fn examine(
             // Who may not be examined is known by this lock alone, and signalled only if nobody but
             // ourselves can have made it: a process of ours with a capability that we have not.
             let handle = if is_ours { running.handle } else { Err(error) };
-            Ok((place == Some(byte)).then(|| Running::new(pid, handle, inode)))
+            Ok(place.is_some_and(is_its).then(|| Running::new(pid, handle, inode)))
         }
     }
 }
@@ -188,5 +215,13 @@ fn lost_place(location: &Location, pid: Pid, files: &[OpenFile]) -> Option<Byte>
         .filter(|file| file.is_dir)
         .filter(is_lost)
         .map(|dir| place::of_entry(dir.inode, location))
-        .find(|place| files.iter().any(|file| file.is_locked(LockKind::Record, *place)))
+        .find(|place| {
+            let bytes = [*place, place::in_between(*place)];
+            files.iter().any(|file| bytes.iter().any(|byte| has(file, *byte)))
+        })
+}
+
+/// Whether the lock is one that makes its holder the daemon, or tells that he is.
+fn has(file: &OpenFile, byte: Byte) -> bool {
+    file.is_locked(LockKind::Record, byte)
 }

@@ -31,6 +31,11 @@ pub(super) fn both(dir: Inode, location: &Location) -> [Byte; 2] {
     [of_entry(dir, location), of_path(location)]
 }
 
+/// The byte that stands for `place` while a daemon hands over to its successor, and neither of them has it.
+pub(super) fn in_between(Byte(place): Byte) -> Byte {
+    Byte(place | (3 << 61))
+}
+
 /// 61 bits of FNV-1a. Whoever may take these locks could take them without a collision, too.
 fn hash<'a>(bytes: impl Iterator<Item = &'a u8>) -> u64 {
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

@@ -68,6 +68,11 @@ impl PidFile {
             return false;
         }
         let [entry, path] = self.places;
+        // At every moment somebody must be found, also where the file is not in its place any more. Where a
+        // reader is in the way, it is done without.
+        for byte in self.places.map(place::in_between) {
+            let _ = lock::try_own(&self.file, byte);
+        }
         // Cannot fail for locks that are held. `LIFE` first: who has it has all of them.
         for byte in [LIFE, STAYING, RELOADS, path, entry] {
             let _ = lock::release_own(&self.file, byte);
@@ -126,6 +131,12 @@ impl PidFile {
     pub(crate) fn take_back(&self) -> Result<(), Error> {
         let is_successor = self.predecessor.is_some() && own().is_none();
         self.take_life(if is_successor { Life::Handed } else { Life::Back })?;
+        if !is_successor {
+            for byte in self.places.map(place::in_between) {
+                // Cannot fail, whether it is held or not.
+                let _ = lock::release_own(&self.file, byte);
+            }
+        }
         *self.is_ours() = true;
         self.write_pid(Pid::current())
     }

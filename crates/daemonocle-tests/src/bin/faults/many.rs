@@ -21,7 +21,7 @@ pub(crate) fn run(plan: Option<(Call, Fault)>) -> (Outcome, Vec<String>) {
         .set("stop", "3")
         .unset("hook_log");
     let run = fixture.run(&["start"]);
-    let job = Job { run: &run, sandbox: &sandbox, also: None, plan, ends_by_signal: false };
+    let job = Job { run: &run, sandbox: &sandbox, also: None, plan, signals: &[] };
     let outcome = tracer::run(&job).unwrap();
     let is_kill = matches!(plan, Some((_, Fault::Kill)));
     let mut crew = Crew { sandbox: &sandbox, fixture: &fixture, outcome: &outcome, broken: vec![] };

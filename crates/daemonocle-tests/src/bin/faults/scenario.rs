@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive};
+use daemonocle_tests::{Fixture, Pid, Sandbox, address, ask, is_alive, serving, stat};
 
 use crate::many;
 use crate::sweep::patiently;
@@ -17,18 +17,30 @@ pub(crate) enum Scenario {
     Status,
     Reload,
     Foreground,
+    /// One that reloads.
+    ForegroundReload,
+    /// One of a program.
+    ForegroundProgram,
     /// A start of two workers.
     Multi,
+    /// A restart of a daemon that is a program.
+    Program,
+    /// A reload of a daemon with sockets.
+    Server,
 }
 
-pub(crate) const ALL: [Scenario; 7] = [
+pub(crate) const ALL: [Scenario; 11] = [
     Scenario::Start,
     Scenario::Stop,
     Scenario::Restart,
     Scenario::Status,
     Scenario::Reload,
     Scenario::Foreground,
+    Scenario::ForegroundReload,
+    Scenario::ForegroundProgram,
     Scenario::Multi,
+    Scenario::Program,
+    Scenario::Server,
 ];
 
 impl Scenario {
@@ -40,7 +52,11 @@ impl Scenario {
             Self::Status => "status",
             Self::Reload => "reload",
             Self::Foreground => "foreground",
+            Self::ForegroundReload => "foreground-reload",
+            Self::ForegroundProgram => "foreground-program",
             Self::Multi => "multi",
+            Self::Program => "program",
+            Self::Server => "server",
         }
     }
 
@@ -48,16 +64,46 @@ impl Scenario {
         match self {
             Self::Start | Self::Multi => &["start"],
             Self::Stop => &["stop"],
-            Self::Restart => &["restart"],
+            Self::Restart | Self::Program => &["restart"],
             Self::Status => &["status", "--fields", "pid,num_threads"],
-            Self::Reload => &["reload"],
-            Self::Foreground => &["start", "--debug"],
+            Self::Reload | Self::Server => &["reload"],
+            Self::Foreground | Self::ForegroundReload | Self::ForegroundProgram => {
+                &["start", "--debug"]
+            }
         }
     }
 
     /// Whether a daemon is running before.
     fn begins_with_daemon(self) -> bool {
-        !matches!(self, Self::Start | Self::Foreground | Self::Multi)
+        !matches!(self, Self::Start | Self::Multi) && self.signals().is_empty()
+    }
+
+    /// What the command is sent when nothing happens any more.
+    fn signals(self) -> &'static [i32] {
+        match self {
+            Self::Foreground | Self::ForegroundProgram => &[libc::SIGTERM],
+            Self::ForegroundReload => &[libc::SIGHUP, libc::SIGTERM],
+            _ => &[],
+        }
+    }
+
+    /// Whether the daemon is a program, which is kept by a process of its own.
+    fn is_program(self) -> bool {
+        matches!(self, Self::Program | Self::ForegroundProgram)
+    }
+
+    fn fixture(self, sandbox: &Sandbox) -> Fixture<'_> {
+        let fixture = match self {
+            Self::Program | Self::ForegroundProgram => {
+                return sandbox.fixture("").set("exec", "sleep\n600").set("stop", "3");
+            }
+            Self::Server => {
+                let local = sandbox.path("socket");
+                serving(sandbox, &format!("web 127.0.0.1:0\nlocal {}\n", local.display()))
+            }
+            _ => sandbox.fixture("polite").set("on_hup", "yes"),
+        };
+        fixture.set("ready", "3").set("stop", "3")
     }
 
     /// Runs it with this fault; what was seen, and the promises that it has broken.
@@ -66,12 +112,13 @@ impl Scenario {
             return many::run(plan);
         }
         let sandbox = Sandbox::new();
-        let fixture =
-            sandbox.fixture("polite").set("on_hup", "yes").set("ready", "3").set("stop", "3");
+        let fixture = self.fixture(&sandbox);
         let before = self.begins_with_daemon().then(|| fixture.started());
         let run = fixture.run(self.arguments());
-        let ends_by_signal = self == Self::Foreground;
-        let job = Job { run: &run, sandbox: &sandbox, also: before, plan, ends_by_signal };
+        let keeper = |program| stat(program).map(|program| program.parent);
+        let also = if self.is_program() { before.and_then(keeper) } else { before };
+        let signals = self.signals();
+        let job = Job { run: &run, sandbox: &sandbox, also, plan, signals };
         let outcome = tracer::run(&job).unwrap();
         let end = End::of(self, &sandbox, &fixture, before, &outcome, plan);
         let broken = end.broken();
@@ -151,9 +198,9 @@ impl<'a> End<'a> {
             self.say("it fails without a word");
         }
         match (self.scenario, is_ok) {
-            (Scenario::Start | Scenario::Restart, true) => {
+            (Scenario::Start | Scenario::Restart | Scenario::Program, true) => {
                 match self.daemon() {
-                    Some(pid) if Some(pid) == self.before && self.scenario == Scenario::Restart => {
+                    Some(pid) if Some(pid) == self.before => {
                         self.say("it was not restarted");
                     }
                     Some(_) => {}
@@ -163,7 +210,7 @@ impl<'a> End<'a> {
                 self.expect_agreement();
             }
             (Scenario::Start, false) => self.expect_nobody("a start has failed"),
-            (Scenario::Restart, false) => self.expect_agreement(),
+            (Scenario::Restart | Scenario::Program, false) => self.expect_agreement(),
             (Scenario::Stop, true) => self.expect_nobody("a stop has succeeded"),
             (Scenario::Stop, false) => self.expect_agreement(),
             (Scenario::Status, _) => {
@@ -178,7 +225,7 @@ impl<'a> End<'a> {
                     self.say("a look has changed something");
                 }
             }
-            (Scenario::Reload, true) => {
+            (Scenario::Reload | Scenario::Server, true) => {
                 match self.daemon() {
                     Some(pid) if Some(pid) != self.before => {}
                     None if self.was_killed_afterwards() => {}
@@ -186,13 +233,16 @@ impl<'a> End<'a> {
                 }
                 self.expect_agreement();
             }
-            (Scenario::Reload, false) => {
+            (Scenario::Reload | Scenario::Server, false) => {
                 if !self.is_daemon_hit() && self.daemon().is_none() {
                     self.say("a reload has failed, and the daemon is gone");
                 }
                 self.expect_agreement();
             }
-            (Scenario::Foreground, _) => self.expect_nobody("the foreground is over"),
+            (
+                Scenario::Foreground | Scenario::ForegroundReload | Scenario::ForegroundProgram,
+                _,
+            ) => self.expect_nobody("the foreground is over"),
             (Scenario::Multi, _) => unreachable!("that is judged in many.rs"),
         }
     }
@@ -233,15 +283,32 @@ impl<'a> End<'a> {
         let agrees = patiently(|| {
             let survivors = self.sandbox.survivors();
             is_told = self.fixture.status().code() == Some(0);
-            match &survivors[..] {
-                [] => !is_told,
-                [pid] => is_told && self.fixture.pid() == Some(*pid),
-                _ => false,
+            let count = if self.scenario.is_program() { 2 } else { 1 };
+            match self.fixture.pid() {
+                _ if survivors.is_empty() => !is_told,
+                Some(pid) => is_told && survivors.contains(&pid) && survivors.len() == count,
+                None => false,
             }
         });
         if !agrees {
             let (survivors, pid) = (self.sandbox.survivors(), self.fixture.pid());
             self.say(&format!("there are {survivors:?}, the file has {pid:?}, status: {is_told}"));
+        }
+        if self.scenario == Scenario::Server {
+            self.expect_service();
+        }
+    }
+
+    /// Who is the daemon answers at its sockets.
+    fn expect_service(&mut self) {
+        for name in ["web", "local"] {
+            let serves = patiently(|| match self.daemon() {
+                Some(pid) => ask(&address(self.sandbox, pid, name)).is_ok_and(|its| its == pid),
+                None => true,
+            });
+            if !serves {
+                self.say(&format!("the daemon {:?} does not serve {name}", self.daemon()));
+            }
         }
     }
 

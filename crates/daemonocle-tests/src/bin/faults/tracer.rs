@@ -47,8 +47,8 @@ pub(crate) struct Job<'a> {
     /// A process that is running already, to be looked at as well.
     pub(crate) also: Option<Tid>,
     pub(crate) plan: Option<(Call, Fault)>,
-    /// Asks the command to end, by TERM, when nothing happens any more.
-    pub(crate) ends_by_signal: bool,
+    /// What the command is sent, one after the other, each when nothing happens any more.
+    pub(crate) signals: &'a [c_int],
 }
 
 /// What was seen.
@@ -153,7 +153,7 @@ impl Tracer<'_> {
 
     fn watch(&mut self) -> io::Result<()> {
         let begun = Instant::now();
-        let mut has_asked = false;
+        let mut signals = self.job.signals.iter();
         let mut last = Instant::now();
         while begun.elapsed() < LIMIT {
             self.release_held()?;
@@ -164,12 +164,13 @@ impl Tracer<'_> {
                 }
                 None if last.elapsed() < QUIET || self.is_anybody_held() => {}
                 None if self.outcome.status.is_some() => return Ok(()),
-                None if self.job.ends_by_signal && !has_asked => {
-                    has_asked = true;
-                    // It has not been waited for yet.
-                    sys::kill(self.command, libc::SIGTERM)?;
+                None => {
+                    if let Some(signal) = signals.next() {
+                        // It has not been waited for yet.
+                        sys::kill(self.command, *signal)?;
+                        last = Instant::now();
+                    }
                 }
-                None => {}
             }
         }
         Ok(())

@@ -245,6 +245,14 @@ mod tests {
     }
 
     #[test]
+    fn while_one_takes_over_from_a_dead_one_nobody_may_run() {
+        let mut lives = reloaded();
+        lives[0].last = 191;
+        expect(&lives, status(195, 205, "example -- not running\n"), true);
+        expect(&lives, status(210, 220, "example -- not running\n"), false);
+    }
+
+    #[test]
     fn who_has_handed_over_is_no_daemon_any_more() {
         expect(&reloaded(), status(150, 250, "example -- pid: 10, x\n"), true);
         expect(&reloaded(), status(205, 209, "example -- pid: 10, x\n"), false);

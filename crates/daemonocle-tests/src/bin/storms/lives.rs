@@ -85,10 +85,17 @@ pub(crate) fn read(beats: &Path, worker: usize) -> Vec<Life> {
 /// from the beginning to the end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dynasty {
-    /// Whose it is: one that was started.
+    /// Whose it is: one that was started, or has taken over from one that was dead.
     pub(crate) founder: usize,
     pub(crate) begin: Moment,
     pub(crate) end: Moment,
+}
+
+/// From whom one has taken over; nobody was there in between if he was dead by then.
+fn predecessor_of(lives: &[Life], index: usize) -> Option<usize> {
+    let Life { predecessor, reign, .. } = lives[index];
+    let begin = reign.map(|(begin, _)| begin);
+    predecessor.filter(|other| begin.is_some_and(|begin| begin <= lives[*other].last))
 }
 
 /// Those who have certainly been the daemon, in the order of their founders.
@@ -96,7 +103,7 @@ pub(crate) fn dynasties(lives: &[Life]) -> Vec<Dynasty> {
     let mut dynasties: Vec<Dynasty> = Vec::new();
     for (index, life) in lives.iter().enumerate() {
         let Some((begin, end)) = life.reign else { continue };
-        let line = std::iter::successors(Some(index), |index| lives[*index].predecessor);
+        let line = std::iter::successors(Some(index), |index| predecessor_of(lives, *index));
         let founder = line.last().unwrap_or(index);
         match dynasties.iter_mut().find(|dynasty| dynasty.founder == founder) {
             Some(dynasty) => {
