@@ -94,6 +94,35 @@ fn the_process_between_is_not_waited_for_when_it_is_stopped() {
     assert!(is_alive(daemon));
 }
 
+/// Somebody has stopped it, and the start fails: it has to end a daemon that does not end by itself.
+#[test]
+fn the_process_between_is_stopped_in_a_start_that_fails() {
+    let sandbox = Sandbox::new();
+    let fixture = slow(&sandbox, "stubborn-sleep").set("ready", "0.5").set("stop", "0.3");
+    let (start, daemon) = under_way(&fixture);
+    let guardian = stat(daemon).unwrap().parent;
+    eventually("it has told of the daemon", || stat(guardian).unwrap().state == 'S');
+    sandbox.signal(guardian, Signal::STOP);
+    let why = ["the daemon was not ready within 500ms"];
+    assert!(takes_less_than(Duration::from_secs(4), || {
+        start.finish().expect_error(1, "Starting example ... FAILED\n", &why);
+    }));
+    assert!(!is_alive(daemon));
+    works_again(&sandbox);
+}
+
+/// It is dead, the start fails, and the daemon does not end by itself.
+#[test]
+fn the_process_between_of_a_daemon_that_does_not_end() {
+    let sandbox = Sandbox::new();
+    let fixture = slow(&sandbox, "sleep").set("hook", "hang").set("stop", "0.3");
+    let (start, daemon) = under_way(&fixture);
+    sandbox.kill(stat(daemon).unwrap().parent);
+    start.finish().expect_error(1, "Starting example ... FAILED\n", &["ERROR: "]);
+    assert!(!is_alive(daemon));
+    works_again(&sandbox);
+}
+
 #[test]
 fn the_daemon() {
     let sandbox = Sandbox::new();

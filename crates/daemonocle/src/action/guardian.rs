@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::pid_file::PidFile;
 use crate::startup::{Newborn, Report};
 use crate::sys::fd::{Numbers, receive, send, wait_readable};
-use crate::sys::process::{self, Children, Fork, Pid, SingleThreaded, exit_now};
+use crate::sys::process::{self, Children, Fork, Pid, PidFd, SingleThreaded, exit_now};
 use crate::sys::signal::arrival::Signals;
 use crate::sys::signal::{self, Signal};
 
@@ -124,6 +124,14 @@ pub(super) fn run(
     guard(wards, &leash)
 }
 
+/// What the command `start` has of its guardian.
+pub(super) struct Reins {
+    /// Its end tells the guardian that the starter is dead.
+    pub(super) hold: OwnedFd,
+    /// `None` where there are no pidfds, or when it is dead.
+    pub(super) handle: Option<PidFd>,
+}
+
 /// What the command `start` asks the guardian to do to a daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
@@ -139,15 +147,19 @@ impl Order {
         }
     }
 
-    /// Whether there is a guardian to take it.
-    pub(super) fn give(self, leash: &OwnedFd, which: usize) -> bool {
+    /// Whether there is a guardian to take it. One that somebody has stopped goes on.
+    pub(super) fn give(self, reins: &Reins, which: usize) -> bool {
         let letter = match self {
             Self::Terminate => b'T',
             Self::Kill => b'K',
         };
         let message = [&[letter][..], &which.to_ne_bytes()].concat();
         // It fails only when the guardian is dead.
-        send(leash.as_fd(), &message).is_ok()
+        let is_given = send(reins.hold.as_fd(), &message).is_ok();
+        if let Some(guardian) = &reins.handle {
+            let _ = guardian.send(Signal::CONT);
+        }
+        is_given
     }
 
     /// `None`: the start is over.

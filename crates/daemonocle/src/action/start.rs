@@ -21,7 +21,7 @@ use crate::sys::signal::Signal;
 use crate::worker::Worker;
 
 use super::birth::{Birth, ErrorPipe, Hooks, Place};
-use super::guardian::Seed;
+use super::guardian::{Reins, Seed};
 use super::successor::{is_worker, succeed};
 use super::watch::{Failure, Watch};
 use super::{Event, Events, Outcome, Start, Verb, cannot, foreground, guardian};
@@ -244,9 +244,12 @@ impl Launch {
                 Ok(Outcome::Started { pid })
             }
             Err(failure) => {
-                watch.put_down(|order| order.give(&hold, 0));
+                // Our own child, not yet waited for.
+                let reins = Reins { hold, handle: PidFd::open(guardian).ok() };
+                watch.put_down(|order| order.give(&reins, 0));
+                watch.end_unguarded(guardian);
                 dismiss(watch.child(), guardian);
-                drop(hold);
+                drop(reins);
                 let failure = match (failure, bury(guardian).and_then(guardian::complaint)) {
                     (Failure::Death, Some(error)) if watch.knows_nothing() => {
                         Failure::System("hear the daemon", error)

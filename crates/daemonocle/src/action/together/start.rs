@@ -16,7 +16,7 @@ use crate::sys::epoll::Many;
 use crate::sys::fd::{Numbers, deadline_in, ensure_standard_streams, wait_readable};
 use crate::sys::process::{self, Fork, MoreFiles, Pid, PidFd, SingleThreaded};
 
-use super::super::guardian::{self, Order};
+use super::super::guardian::{self, Order, Reins};
 use super::super::start::{
     Launch, Lines, Prepared, Subject, bury, check_worker, dismiss, is_detaching, make_leash,
     open_null,
@@ -107,10 +107,9 @@ pub(crate) fn start_together(
 struct Crew {
     members: Vec<Member>,
     many: Many,
-    /// Its end tells the guardian that the starter is dead.
-    hold: OwnedFd,
-    /// `None` where there are no pidfds, or when it is dead.
-    guardian: Option<PidFd>,
+    /// The guardian: our own child, not yet waited for.
+    guardian: Pid,
+    reins: Reins,
 }
 
 struct Member {
@@ -178,12 +177,11 @@ impl Crew {
             state: State::Coming,
             is_heard: [false; 2],
         });
-        // Our own child, not yet waited for: the number is its own.
-        let handle = PidFd::open(guardian).ok();
-        let mut crew = Self { members: members.collect(), many, hold, guardian: handle };
+        let reins = Reins { hold, handle: PidFd::open(guardian).ok() };
+        let mut crew = Self { members: members.collect(), many, guardian, reins };
         crew.watch();
         let outcomes = crew.conclude();
-        dismiss(crew.guardian.as_ref(), guardian);
+        dismiss(crew.reins.handle.as_ref(), guardian);
         drop(crew);
         bury(guardian);
         Ok(outcomes)
@@ -230,7 +228,7 @@ impl Crew {
         for index in 0..self.members.len() {
             self.tune(index);
         }
-        if let Some(guardian) = &self.guardian {
+        if let Some(guardian) = &self.reins.handle {
             // Without this, the end of the channels tells of its death.
             let _ = self.many.add(guardian.as_fd(), GUARDIAN);
         }
@@ -254,7 +252,7 @@ impl Crew {
 
     fn on_news(&mut self, number: u64) {
         if number == GUARDIAN {
-            if let Some(guardian) = self.guardian.take() {
+            if let Some(guardian) = self.reins.handle.take() {
                 let _ = self.many.remove(guardian.as_fd());
             }
             for index in 0..self.members.len() {
@@ -296,13 +294,13 @@ impl Crew {
                 Ok(Some(pid)) => member.state = State::Certain(pid),
                 Ok(None) => {}
                 Err(failure) => {
-                    member.watch.begin_to_put_down(|order| order.give(&self.hold, index));
+                    member.watch.begin_to_put_down(|order| order.give(&self.reins, index));
                     member.state = State::Leaving(failure);
                 }
             }
         }
         if member.watch.is_over() {
-            member.settle();
+            member.settle(self.guardian);
         }
     }
 
@@ -317,8 +315,8 @@ impl Crew {
                 let step = member.watch.on_deadline();
                 self.on_step(index, Ok(step));
             }
-            _ if member.watch.insist(|order| order.give(&self.hold, index)) => {}
-            _ => member.settle(),
+            _ if member.watch.insist(|order| order.give(&self.reins, index)) => {}
+            _ => member.settle(self.guardian),
         }
         self.tune(index);
     }
@@ -346,17 +344,17 @@ impl Crew {
         let code = error.raw_os_error().unwrap_or(libc::EIO);
         for (index, member) in self.members.iter_mut().enumerate() {
             if member.is_waited_for() {
-                member.watch.put_down(|order| order.give(&self.hold, index));
+                member.watch.put_down(|order| order.give(&self.reins, index));
                 let error = io::Error::from_raw_os_error(code);
                 member.state = State::Leaving(Failure::System("wait for the daemons", error));
-                member.settle();
+                member.settle(self.guardian);
             }
         }
     }
 
     /// Accepts those that have started, and tells of each what has become of it.
     fn conclude(&mut self) -> Vec<Placed> {
-        let Self { members, hold, .. } = self;
+        let Self { members, guardian, reins, .. } = self;
         let conclude = |(index, mut member): (usize, Member)| {
             if let State::Certain(pid) = member.state {
                 match member.launch.announce(&mut member.watch, pid) {
@@ -365,12 +363,12 @@ impl Crew {
                         return (member.place, Ok(Outcome::Started { pid }));
                     }
                     Err(failure) => {
-                        member.watch.put_down(|order: Order| order.give(hold, index));
+                        member.watch.put_down(|order: Order| order.give(reins, index));
                         member.state = State::Leaving(failure);
                     }
                 }
             }
-            member.settle();
+            member.settle(*guardian);
             let error = match member.state {
                 State::Failed(error) => error,
                 _ => Error::new(Kind::Start, "nobody saw what has become of it"),
@@ -388,9 +386,10 @@ impl Member {
     }
 
     /// Clears away what is left of one whose start has failed.
-    fn settle(&mut self) {
+    fn settle(&mut self, guardian: Pid) {
         self.state = match std::mem::replace(&mut self.state, State::Coming) {
             State::Leaving(failure) => {
+                self.watch.end_unguarded(guardian);
                 self.watch.drain();
                 self.launch.clear_away();
                 State::Failed(self.watch.explain(failure, None))

@@ -2,12 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::sys::fd::{deadline_in, wait_readable};
+use crate::sys::proc;
+use crate::sys::process::{self, Pid, PidFd};
+use crate::sys::signal::Signal;
 
 use super::super::guardian::Order;
 use super::Watch;
+
+/// Ample for a process that was killed to be gone.
+const DYING: Duration = Duration::from_secs(5);
 
 impl Watch {
     /// Sees to it that nothing is left of a daemon whose start has failed.
@@ -42,13 +49,35 @@ impl Watch {
 
     /// The daemon that was told to end has not, in time; whether there is anything left to wait for.
     pub(in crate::action) fn insist(&mut self, order: impl Fn(Order) -> bool) -> bool {
-        /// Ample for a process that was killed to be gone.
-        const DYING: Duration = Duration::from_secs(5);
         if std::mem::replace(&mut self.is_killed, true) {
             return false;
         }
         order(Order::Kill);
         self.deadline = deadline_in(DYING);
         true
+    }
+
+    /// Kills the daemon, and who is of its process group, where its guardian has not: that is dead, or somebody
+    /// keeps it stopped.
+    pub(in crate::action) fn end_unguarded(&self, guardian: Pid) {
+        let Some(daemon) = self.daemon.filter(|_| !self.is_over()) else {
+            return;
+        };
+        // As long as its leader is unburied, the number of the session is nobody else's; and who is in it is
+        // ours, whatever has become of the numbers.
+        let is_ours = |pid| {
+            process::is_child(guardian)
+                && process::session_of(pid).is_ok_and(|session| session == guardian.get())
+        };
+        let group = proc::group(daemon.get()).unwrap_or_default();
+        for pid in group.into_iter().chain([daemon]) {
+            // Asked after the handle was opened.
+            if let Ok(handle) = PidFd::open(pid)
+                && is_ours(pid)
+                && handle.send(Signal::KILL).is_ok()
+            {
+                let _ = wait_readable([Some(handle.as_fd())], deadline_in(DYING));
+            }
+        }
     }
 }

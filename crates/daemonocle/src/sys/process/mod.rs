@@ -84,6 +84,11 @@ impl fmt::Debug for Pid {
     }
 }
 
+/// The session of a process, getsid(2).
+pub(crate) fn session_of(pid: Pid) -> io::Result<i32> {
+    Ok(rx::getsid(Some(pid.into()))?.as_raw_pid())
+}
+
 /// The parent of this process, or `None` when it lives in another PID namespace.
 pub(crate) fn parent() -> Option<Pid> {
     rx::getppid().map(Pid::from)
