@@ -97,18 +97,18 @@ fn the_process_between_is_not_waited_for_when_it_is_stopped() {
 /// Somebody has stopped it, and the start fails: it has to end a daemon that does not end by itself.
 #[test]
 fn the_process_between_is_stopped_in_a_start_that_fails() {
-    let sandbox = Sandbox::new();
-    let fixture = slow(&sandbox, "stubborn-sleep").set("ready", "0.5").set("stop", "0.3");
-    let (start, daemon) = under_way(&fixture);
-    let guardian = stat(daemon).unwrap().parent;
-    eventually("it has told of the daemon", || stat(guardian).unwrap().state == 'S');
-    sandbox.signal(guardian, Signal::STOP);
-    let why = ["the daemon was not ready within 500ms"];
     assert!(takes_less_than(Duration::from_secs(4), || {
+        let sandbox = Sandbox::new();
+        let fixture = slow(&sandbox, "stubborn-sleep").set("ready", "0.5").set("stop", "0.3");
+        let (start, daemon) = under_way(&fixture);
+        let guardian = stat(daemon).unwrap().parent;
+        eventually("it has told of the daemon", || stat(guardian).unwrap().state == 'S');
+        sandbox.signal(guardian, Signal::STOP);
+        let why = ["the daemon was not ready within 500ms"];
         start.finish().expect_error(1, "Starting example ... FAILED\n", &why);
+        assert!(!is_alive(daemon));
+        works_again(&sandbox);
     }));
-    assert!(!is_alive(daemon));
-    works_again(&sandbox);
 }
 
 /// It is dead, the start fails, and the daemon does not end by itself.
