@@ -318,3 +318,24 @@ fn a_worker_that_leaves_the_group() {
     assert_eq!(running.finish().signal(), Some(15));
     sandbox.expect_nobody();
 }
+
+/// An orphan of the daemon's in a group of its own becomes a child of the parent, which nobody but that can bury.
+#[test]
+fn it_buries_orphans_of_every_group() {
+    let sandbox = Sandbox::new();
+    let fifo = sandbox.make_fifo("fifo");
+    let fixture = sandbox.fixture("child-orphan").set("fifo", &fifo);
+    let (running, daemon) = begun(&fixture);
+    let is_orphan =
+        |pid: &i32| *pid != daemon && stat(*pid).is_some_and(|stat| stat.parent == running.pid());
+    let mut orphan = None;
+    eventually("the parent has adopted the orphan", || {
+        orphan = sandbox.survivors().into_iter().find(is_orphan);
+        orphan.is_some()
+    });
+    fs::write(&fifo, "go\n").unwrap();
+    eventually("it is gone, and not a zombie", || stat(orphan.unwrap()).is_none());
+    assert!(is_alive(daemon));
+    sandbox.signal(running.pid(), Signal::TERM);
+    assert_eq!(running.finish().signal(), None);
+}

@@ -44,6 +44,13 @@ pub(super) fn run(
     let _blocked = Blocked::new(&handled).map_err(|error| cannot("block signals", error))?;
     let children = ChildrenStay::begin().map_err(|error| cannot("handle signals", error))?;
     let subreaper = Subreaper::begin().map_err(|error| cannot("adopt orphans", error))?;
+    // All our children, orphans of the daemon's included, who become so. Where the caller has some of his own,
+    // only who is of the process group: he may want to wait for them himself. But PID 1 buries everybody.
+    let family = match Pid::current().get() {
+        1 => Children::Any,
+        _ if !process::has_children() => Children::Any,
+        _ => Children::Group,
+    };
     process::flush_streams();
     let is_program = subject.is_program();
     let parent = Pid::current();
@@ -70,6 +77,7 @@ pub(super) fn run(
         failure: None,
         last_moment: None,
         is_asked: false,
+        family,
         watch,
     };
     let outcome = signals.and_then(|signals| supervisor.run(&signals, events));
@@ -107,6 +115,8 @@ struct Supervisor<'a> {
     last_moment: Option<Instant>,
     /// Whether a signal has asked for the end.
     is_asked: bool,
+    /// Whom we bury.
+    family: Children,
     watch: Watch,
 }
 
@@ -305,18 +315,9 @@ impl Supervisor<'_> {
 
     /// One of them. The daemon is ours whatever group it has made for itself.
     fn try_wait(&self) -> io::Result<Option<(Pid, ExitStatus)>> {
-        match process::try_wait(self.family())? {
+        match process::try_wait(self.family)? {
             None if self.status.is_none() => process::try_wait(Children::One(self.daemon)),
             found => Ok(found),
-        }
-    }
-
-    /// PID 1 buries everybody; anybody else the daemon's process group, orphans of it included,
-    /// who become our children.
-    fn family(&self) -> Children {
-        match Pid::current().get() {
-            1 => Children::Any,
-            _ => Children::Group,
         }
     }
 

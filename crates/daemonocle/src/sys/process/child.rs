@@ -58,6 +58,12 @@ pub(crate) fn ended_child() -> Option<Pid> {
     Pid::new(unsafe { info.si_pid() })
 }
 
+/// Whether there is any child, dead or alive.
+pub(crate) fn has_children() -> bool {
+    let options = rx::WaitIdOptions::EXITED | rx::WaitIdOptions::NOWAIT | rx::WaitIdOptions::NOHANG;
+    retry(|| Ok(rx::waitid(rx::WaitId::All, options)?)).is_ok()
+}
+
 /// How a child has ended, without burying it (`WNOWAIT`, waitid(2)).
 fn peek(child: Pid, more: rx::WaitIdOptions) -> io::Result<Option<rx::WaitIdStatus>> {
     let options = rx::WaitIdOptions::EXITED | rx::WaitIdOptions::NOWAIT | more;
