@@ -339,3 +339,29 @@ fn it_buries_orphans_of_every_group() {
     sandbox.signal(running.pid(), Signal::TERM);
     assert_eq!(running.finish().signal(), None);
 }
+
+/// A CONT that comes while the parent passes the TSTP on, and is about to stop as well.
+#[test]
+fn a_stop_that_is_taken_back_stops_nobody() {
+    let name = "a_stop_that_is_taken_back_stops_nobody";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite");
+    let (running, daemon) = begun(&fixture);
+    let (pid, log) = (running.pid().to_string(), sandbox.path("calls").display().to_string());
+    let slow = "inject=kill:delay_enter=300ms";
+    let words = ["strace", "-p", &pid, "-o", &log, "-e", "trace=kill", "-e", slow];
+    let strace = fixture.watch(&words).spawn();
+    eventually("strace is there", || strace.stderr().contains("strace: "));
+    if !strace.stderr().contains(" attached") {
+        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
+    }
+    sandbox.signal(running.pid(), Signal::TSTP);
+    let stopped = format!("kill({daemon}, SIGTSTP)");
+    eventually("it has passed it on", || sandbox.read("calls").contains(&stopped));
+    sandbox.signal(running.pid(), Signal::CONT);
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert_eq!(running.finish().code(), Some(0));
+}

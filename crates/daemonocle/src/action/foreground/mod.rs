@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod members;
+mod signals;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -18,16 +19,13 @@ use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::proc;
 use crate::sys::process::{self, Children, Fork, Pid, PidFd, Subreaper};
 use crate::sys::signal::arrival::{Arrival, Queue, Sender};
-use crate::sys::signal::{Blocked, ChildrenStay, Signal, stop_self};
+use crate::sys::signal::{ChildrenStay, Signal, stop_if_asked};
 
 use super::birth::Place;
 use super::start::{Launch, Subject};
 use super::watch::{Failure, Step, Watch};
 use super::{Event, Events, Outcome, cannot};
-
-/// What is passed on to the daemon, with words.
-const FORWARDED: [Signal; 6] =
-    [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP, Signal::USR1, Signal::USR2];
+use signals::{FORWARDED, Signals};
 
 /// The wait status of a daemon whose end nobody has seen: exit code 1.
 const UNKNOWN: i32 = 1 << 8;
@@ -38,10 +36,8 @@ pub(super) fn run(
     events: Events<'_>,
 ) -> Result<Outcome, Error> {
     let (starter, newborn) = channel().map_err(|error| cannot("make a channel", error))?;
-    let mut handled = FORWARDED.to_vec();
-    handled.extend([Signal::TSTP, Signal::CONT, Signal::CHLD]);
     // Only for as long as the daemon lives: afterwards the caller is what it was before.
-    let _blocked = Blocked::new(&handled).map_err(|error| cannot("block signals", error))?;
+    let _blocked = signals::block().map_err(|error| cannot("block signals", error))?;
     let children = ChildrenStay::begin().map_err(|error| cannot("handle signals", error))?;
     let subreaper = Subreaper::begin().map_err(|error| cannot("adopt orphans", error))?;
     // All our children, orphans of the daemon's included, who become so. Where the caller has some of his own,
@@ -65,7 +61,7 @@ pub(super) fn run(
         Fork::Parent(pid) => pid,
     };
     drop(newborn);
-    let signals = Queue::new(&handled).map_err(|error| cannot("handle signals", error));
+    let signals = Signals::new().map_err(|error| cannot("handle signals", error));
     let watch = Watch::new(&launch.config, starter, None, daemon);
     let mut supervisor = Supervisor {
         launch,
@@ -121,29 +117,36 @@ struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    fn run(&mut self, signals: &Queue, events: Events<'_>) -> Result<Outcome, Error> {
+    fn run(&mut self, signals: &Signals, events: Events<'_>) -> Result<Outcome, Error> {
         while self.status.is_none() {
             let deadline = match self.phase {
                 Phase::Settled => self.last_moment,
                 Phase::SettingUp | Phase::Running => self.watch.deadline(),
             };
-            let ready = wait_readable([Some(signals.as_fd()), self.watch.talk()], deadline);
+            let [queue, stop] = signals.descriptors();
+            let ready = wait_readable([queue, stop, self.watch.talk()], deadline);
             match ready.map_err(|error| Error::system("cannot wait for the daemon", error))? {
-                [false, false] if self.phase == Phase::Settled => {
+                [false, false, false] if self.phase == Phase::Settled => {
                     self.last_moment = None;
                     process::kill_child(self.daemon, Signal::KILL);
                 }
-                [false, false] => {
+                [false, false, false] => {
                     let step = self.watch.on_deadline();
                     self.on_step(step, events);
                 }
-                [signal, talk] => {
+                [signal, stop, talk] => {
                     if talk {
                         let step = self.watch.hear().unwrap_or(Step::Nothing);
                         self.on_step(step, events);
                     }
                     if signal {
-                        self.on_signal(signals, events)?;
+                        self.on_signal(&signals.queue, events)?;
+                    }
+                    if stop {
+                        if self.status.is_none() {
+                            self.pass_on(Signal::TSTP, events);
+                        }
+                        stop_if_asked().map_err(|error| cannot("stop", error))?;
                     }
                 }
             }
@@ -237,9 +240,6 @@ impl Supervisor<'_> {
         {
             self.pass_on(signal, events);
         }
-        if signal == Signal::TSTP {
-            stop_self();
-        }
         Ok(())
     }
 
@@ -323,7 +323,7 @@ impl Supervisor<'_> {
 
     /// Waits until nobody of the process group is left but us. PID 1 that was asked to end does
     /// not: its own end is theirs.
-    fn wait_for_the_rest(&mut self, signals: &Queue, events: Events<'_>) -> Result<(), Error> {
+    fn wait_for_the_rest(&mut self, signals: &Signals, events: Events<'_>) -> Result<(), Error> {
         if self.is_asked && Pid::current().get() == 1 {
             return Ok(());
         }
@@ -349,12 +349,12 @@ impl Supervisor<'_> {
                 continue;
             }
             let sign = handle.as_ref().map(AsFd::as_fd);
-            if wait_readable([Some(signals.as_fd()), sign], None).map_err(cannot)?[0]
-                && let Ok(arrival) = signals.next()
-            {
-                if arrival.signal == Signal::TSTP {
-                    stop_self();
-                }
+            let [queue, stop] = signals.descriptors();
+            let [signal, stop, _] = wait_readable([queue, stop, sign], None).map_err(cannot)?;
+            if stop {
+                stop_if_asked().map_err(cannot)?;
+            }
+            if signal && let Ok(arrival) = signals.queue.next() {
                 if !FORWARDED.contains(&arrival.signal) {
                     continue;
                 }

@@ -71,7 +71,6 @@ impl Signal {
     pub const USR2: Self = Self(libc::SIGUSR2);
     pub(crate) const CHLD: Self = Self(libc::SIGCHLD);
     pub(crate) const CONT: Self = Self(libc::SIGCONT);
-    pub(crate) const STOP: Self = Self(libc::SIGSTOP);
     pub(crate) const TSTP: Self = Self(libc::SIGTSTP);
     pub(crate) const XFSZ: Self = Self(libc::SIGXFSZ);
 
@@ -266,9 +265,23 @@ pub(crate) fn die_by(signal: Signal) {
     }
 }
 
-/// Stops this process as Ctrl-Z does one that does not handle it; returns when it goes on.
-pub(crate) fn stop_self() {
-    let _ = rx::kill_process(rx::getpid(), Signal::STOP.to_rustix());
+/// Stops this process by a TSTP that has come and is blocked, as Ctrl-Z does one that does not handle it;
+/// returns when it goes on. Not if a CONT has come since: then there is no such TSTP any more (signal(7)). For a
+/// process with one thread.
+pub(crate) fn stop_if_asked() -> io::Result<()> {
+    let signals = set_of(&[Signal::TSTP])?;
+    // SAFETY: all-zero bytes are a valid `sigaction`: SIG_DFL, no flags, an empty mask.
+    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    let mut before = default;
+    let number = Signal::TSTP.number();
+    // SAFETY: SIG_DFL runs no code of ours, and both are valid for the whole call.
+    check(unsafe { libc::sigaction(number, &raw const default, &raw mut before) })?;
+    for how in [libc::SIG_UNBLOCK, libc::SIG_BLOCK] {
+        // SAFETY: the set is valid for the whole call; it fails only for a wrong "how".
+        unsafe { libc::pthread_sigmask(how, &raw const signals, std::ptr::null_mut()) };
+    }
+    // SAFETY: the action is the one that was in force before.
+    check(unsafe { libc::sigaction(number, &raw const before, std::ptr::null_mut()) }).map(drop)
 }
 
 #[cfg(test)]
