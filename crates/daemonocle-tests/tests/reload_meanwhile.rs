@@ -1,14 +1,15 @@
 //! What else happens while a daemon reloads: to its children, its parent, and to who has a number of theirs.
 
-use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::net::UnixStream;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 
 use daemonocle_tests::{
     Fixture, LIFE, Lock, Pid, STARTUP, Sandbox, eventually, is_alive, skip, skip_unless_there_is,
     stat,
 };
 use rustix::process::Signal;
+
+const OK: &str = "Starting example ... OK\n";
 
 /// A daemon that reloads when [`tell`] does.
 fn reloading<'a>(sandbox: &'a Sandbox, worker: &str) -> Fixture<'a> {
@@ -103,63 +104,85 @@ fn nobody_is_signalled_by_the_number_of_a_successor_that_is_gone() {
     assert!(!calls.contains("kill("), "{calls}");
 }
 
-/// The file of a socket is the successor's as soon as that may have taken over, whatever becomes of the old one.
+/// Who asks for the end while one hands over to the other means both. And the file of a socket is the
+/// successor's as soon as that may have taken over, whatever becomes of the old one.
 #[test]
 fn the_old_one_ends_while_it_hands_over() {
-    let name = "the_old_one_ends_while_it_hands_over";
-    if skip_unless_there_is("strace", name) {
-        return;
-    }
     let sandbox = Sandbox::new();
     let path = sandbox.path("example.sock");
     let listen = sandbox.write("listen", format!("ctl {}\n", path.display()));
     let fixture = sandbox.fixture("serves").set("on_hup", "yes").set("listen", listen);
     let fixture = fixture.set("out", sandbox.write("out", ""));
+    let fixture = fixture.set("changes", sandbox.write("changes", ""));
     let old = fixture.started();
+    if !is_handing_over(&fixture, old, "100ms", "the_old_one_ends_while_it_hands_over") {
+        return;
+    }
+    sandbox.signal(old, Signal::TERM);
+    let line = "0|Terminated by SIGTERM (15)\n";
+    eventually("its hook has run", || fixture.hook_log() == line);
+    // The new one stays before its own, until this is opened.
+    let fifo = sandbox.make_fifo("fifo");
+    sandbox.write("changes", format!("FIFO={}\n", fifo.display()));
+    eventually("the old one is gone", || !is_alive(old));
+    assert!(fixture.pid().is_some_and(|new| new != old && is_alive(new)));
+    assert!(path.exists());
+    let open = || OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&fifo);
+    eventually("the new one has been asked as well", || open().is_ok());
+    eventually("its hook has run, too", || fixture.hook_log() == line.repeat(2));
+    eventually("it has removed its files", || !path.exists() && !fixture.pid_file().exists());
+}
+
+/// Also where it comes by way of the parent, who has not heard yet that there is another one.
+#[test]
+fn its_parent_is_asked_to_end_while_it_hands_over() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("on_hup", "yes");
+    let running = fixture.foreground();
+    running.says(OK);
+    let old = fixture.settled();
+    if !is_handing_over(&fixture, old, "300ms", "its_parent_is_asked_to_end_while_it_hands_over") {
+        return;
+    }
+    sandbox.signal(running.pid(), Signal::TERM);
+    assert_eq!(running.finish().code(), Some(0));
+    sandbox.expect_nobody();
+}
+
+/// Makes it reload, and waits until it has let go of its locks, which it does so slowly that more can happen
+/// before the new one has them. `false`: skipped.
+fn is_handing_over(fixture: &Fixture<'_>, old: Pid, delay: &str, name: &str) -> bool {
+    if skip_unless_there_is("strace", name) {
+        return false;
+    }
+    let sandbox = fixture.sandbox();
     let (pid, log) = (old.to_string(), sandbox.path("calls").display().to_string());
-    // Slowed down, so that the new one takes its locks for a second and a half.
-    let slow = "inject=fcntl:delay_enter=300ms";
-    let words = ["strace", "-f", "-p", &pid, "-o", &log, "-e", "trace=fcntl", "-e", slow];
+    let slow = format!("inject=fcntl:delay_enter={delay}");
+    let words = ["strace", "-f", "-p", &pid, "-o", &log, "-e", "trace=fcntl", "-e", &slow];
     let strace = fixture.watch(&words).spawn();
     eventually("strace is there", || strace.stderr().contains("strace: "));
     if !strace.stderr().contains(" attached") {
-        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
+        skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
+        return false;
     }
     sandbox.signal(old, Signal::HUP);
-    // The byte by which a successor names its predecessor is the first that it takes.
-    let first = format!("l_start={}", (1_i64 << 33) + i64::from(old));
-    eventually("the new one takes over", || sandbox.read("calls").contains(&first));
-    sandbox.signal(old, Signal::TERM);
-    eventually("the old one is gone", || !is_alive(old));
-    eventually("the new one is the daemon", || fixture.pid().is_some_and(|pid| pid != old));
-    let new = fixture.settled();
-    let mut text = String::new();
-    UnixStream::connect(&path).unwrap().read_to_string(&mut text).unwrap();
-    assert_eq!(text, format!("{new}\n"));
+    let let_go = format!("F_UNLCK, l_whence=SEEK_SET, l_start={LIFE}, l_len=1}}) = 0");
+    eventually("it has let go", || sandbox.read("calls").contains(&let_go));
+    // It goes on observing until both are gone.
+    std::mem::forget(strace);
+    true
 }
 
 /// In the middle of a handover neither has all locks of a daemon. If just then the file is deleted, the old one
 /// stays the daemon, and nobody starts another one.
 #[test]
 fn the_file_is_deleted_while_it_is_handed_over() {
-    let name = "the_file_is_deleted_while_it_is_handed_over";
-    if skip_unless_there_is("strace", name) {
-        return;
-    }
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("polite").set("on_hup", "yes");
     let old = fixture.started();
-    let (pid, log) = (old.to_string(), sandbox.path("calls").display().to_string());
-    let slow = "inject=fcntl:delay_enter=300ms";
-    let words = ["strace", "-f", "-p", &pid, "-o", &log, "-e", "trace=fcntl", "-e", slow];
-    let strace = fixture.watch(&words).spawn();
-    eventually("strace is there", || strace.stderr().contains("strace: "));
-    if !strace.stderr().contains(" attached") {
-        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
+    if !is_handing_over(&fixture, old, "300ms", "the_file_is_deleted_while_it_is_handed_over") {
+        return;
     }
-    sandbox.signal(old, Signal::HUP);
-    let let_go = format!("F_UNLCK, l_whence=SEEK_SET, l_start={LIFE}, l_len=1}}) = 0");
-    eventually("it has let go", || sandbox.read("calls").contains(&let_go));
     fs::remove_file(fixture.pid_file()).unwrap();
     let status = fixture.status();
     let start = fixture.start();
@@ -167,7 +190,11 @@ fn the_file_is_deleted_while_it_is_handed_over() {
     let first = format!("l_start={}", (1_i64 << 33) + i64::from(old));
     assert!(!sandbox.read("calls").contains(&first), "too late: {}", sandbox.read("calls"));
     assert!(status.stdout.starts_with(&format!("example -- pid: {old}, ")), "{status:?}");
-    start.expect_error(1, "Starting example ... FAILED\n", &["already running", &pid, "deleted"]);
+    start.expect_error(
+        1,
+        "Starting example ... FAILED\n",
+        &["already running", &old.to_string(), "deleted"],
+    );
     let mut after = fixture.status();
     eventually("the new one is gone", || {
         after = fixture.status();

@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::config::Config;
@@ -289,6 +289,7 @@ fn begin(
         unanswered: AtomicU32::new(0),
         coming,
         successor: OnceLock::new(),
+        is_passed_on: AtomicBool::new(false),
     });
     let end_on = config.settings().end_on.clone();
     let on_hup = config.settings().on_hup();

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use super::reloader::refused;
 
 pub(super) struct Coming {
     expectation: Mutex<Expectation>,
+    /// Whether it is about to take over.
+    takes_over: AtomicBool,
     /// Whether it leads a group of its own.
     leads_group: bool,
 }
@@ -32,7 +35,8 @@ enum Expectation {
 
 impl Coming {
     pub(super) fn new(leads_group: bool) -> Self {
-        Self { expectation: Mutex::new(Expectation::Nobody), leads_group }
+        let expectation = Mutex::new(Expectation::Nobody);
+        Self { expectation, takes_over: AtomicBool::new(false), leads_group }
     }
 
     fn lock(&self) -> MutexGuard<'_, Expectation> {
@@ -50,14 +54,23 @@ impl Coming {
         Ok(pid)
     }
 
-    /// From now on it is left to itself, if `let_go` works and it is not too late.
-    pub(super) fn leave(&self, let_go: impl FnOnce() -> bool) -> bool {
+    /// If `hand_over` works, it is left to itself from then on; `None`: it is too late for that. Until it is
+    /// certain, this process does not [end](Self::end), or nobody would know who is the daemon.
+    pub(super) fn leave<E>(
+        &self,
+        hand_over: impl FnOnce() -> Result<(), E>,
+    ) -> Option<Result<(), E>> {
         let mut expectation = self.lock();
-        if matches!(*expectation, Expectation::Over) || !let_go() {
-            return false;
+        if let Expectation::Over = *expectation {
+            return None;
         }
-        *expectation = Expectation::Nobody;
-        true
+        self.takes_over.store(true, Ordering::SeqCst);
+        let result = hand_over();
+        self.takes_over.store(false, Ordering::SeqCst);
+        if result.is_ok() {
+            *expectation = Expectation::Nobody;
+        }
+        Some(result)
     }
 
     /// Kills it, and whatever it has made. While it is unburied its number, which is its group's, is its own.
@@ -80,14 +93,20 @@ impl Coming {
     pub(super) fn end(&self) {
         /// Ample for a process that was killed to be gone.
         const DYING: Duration = Duration::from_secs(1);
+        /// More than a handover may take.
+        const TAKING: Duration = Duration::from_secs(12);
         const PAUSE: Duration = Duration::from_millis(1);
-        let deadline = deadline_in(DYING);
+        let (deadline, long) = (deadline_in(DYING), deadline_in(TAKING));
+        let is_late = || {
+            let takes_over = self.takes_over.load(Ordering::SeqCst);
+            has_passed(if takes_over { long } else { deadline })
+        };
         // It may be stuck where it is about to become the program. It ends by itself then, with its channel.
         let mut expectation = loop {
             match self.expectation.try_lock() {
                 Ok(expectation) => break expectation,
                 Err(TryLockError::Poisoned(expectation)) => break expectation.into_inner(),
-                Err(TryLockError::WouldBlock) if has_passed(deadline) => return,
+                Err(TryLockError::WouldBlock) if is_late() => return,
                 Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
             }
         };

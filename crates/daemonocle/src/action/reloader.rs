@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub(super) struct Reloader {
     pub(super) coming: Arc<Coming>,
     /// The process that has taken over.
     pub(super) successor: OnceLock<Pid>,
+    /// Whether it was given what had come for it while it took over.
+    pub(super) is_passed_on: AtomicBool,
 }
 
 impl Reloader {
@@ -285,47 +287,66 @@ impl Reloader {
         if let Some(pid_file) = self.pid_file.as_ref().filter(|pid_file| pid_file.is_lost()) {
             return Err(Failure::SetUp(1, pid_file.lost().to_string()));
         }
-        // It may have been asked to end meanwhile, and then there must be no successor.
-        // And whatever ends it from now on leaves to that what it is to have.
-        let let_go = || {
-            !self.lifecycle.is_ending()
+        let too_late = || Failure::System("go on", io::Error::other("the daemon is about to end"));
+        let hand_over = || {
+            // It may have been asked to end meanwhile, and then there must be no successor.
+            // And whatever ends it from now on leaves to that what it is to have.
+            let is_let_go = !self.lifecycle.is_ending()
                 && listener::let_go()
-                && self.pid_file.as_ref().is_none_or(|pid_file| pid_file.let_go())
+                && self.pid_file.as_ref().is_none_or(|pid_file| pid_file.let_go());
+            if !is_let_go {
+                return Err(too_late());
+            }
+            let taken = match watch.starter.reply(Reply::Accepted) {
+                Ok(()) => watch.until_taken(deadline_in(TAKING)),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Death),
+                Err(error) => Err(Failure::System("tell the successor", error)),
+            };
+            match taken {
+                Ok(()) => self.is_taken_over_by(successor),
+                Err(failure) => {
+                    self.take_back(successor);
+                    return Err(failure);
+                }
+            }
+            Ok(())
         };
-        if !self.coming.leave(let_go) {
-            return Err(Failure::System("go on", io::Error::other("the daemon is about to end")));
+        self.coming.leave(hand_over).unwrap_or_else(|| Err(too_late()))
+    }
+
+    fn is_taken_over_by(&self, successor: Pid) {
+        if let Some(pid_file) = &self.pid_file {
+            pid_file.disown();
         }
-        let taken = match watch.starter.reply(Reply::Accepted) {
-            Ok(()) => watch.until_taken(deadline_in(TAKING)),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Death),
-            Err(error) => Err(Failure::System("tell the successor", error)),
-        };
-        match (taken, &self.pid_file) {
-            (Ok(()), pid_file) => {
-                if let Some(pid_file) = pid_file {
-                    pid_file.disown();
-                }
-                listener::leave();
-                let _ = self.successor.set(successor);
-                if self.parent.is_some() {
-                    self.link.tell(&Report::Successor(successor));
-                }
-                Ok(())
-            }
-            (Err(failure), Some(pid_file)) => {
-                // It must not be in the way of taking everything back.
-                signal_child(successor, Signal::KILL);
-                process::wait_for_death(successor);
-                listener::take_back();
-                match pid_file.take_back() {
-                    Ok(()) => Err(failure),
-                    // Nobody would find the daemon any more.
-                    Err(error) => self.lifecycle.finish(&crate::shutdown::End::of_message(
-                        &format!("its successor has died, and {error}"),
-                    )),
-                }
-            }
-            (Err(failure), None) => Err(failure),
+        listener::leave();
+        let _ = self.successor.set(successor);
+        if self.parent.is_some() {
+            self.link.tell(&Report::Successor(successor));
+        }
+        self.pass_on_late();
+    }
+
+    /// Takes everything back from a successor that has failed.
+    fn take_back(&self, successor: Pid) {
+        let Some(pid_file) = &self.pid_file else { return };
+        // It must not be in the way.
+        signal_child(successor, Signal::KILL);
+        process::wait_for_death(successor);
+        listener::take_back();
+        if let Err(error) = pid_file.take_back() {
+            // Nobody would find the daemon any more.
+            let why = format!("its successor has died, and {error}");
+            self.lifecycle.finish(&crate::shutdown::End::of_message(&why));
+        }
+    }
+
+    /// A signal that has asked for the end while this process handed over meant the daemon, which is the
+    /// successor by now.
+    pub(super) fn pass_on_late(&self) {
+        if let (Some(successor), Some(signal)) = (self.successor.get(), self.lifecycle.asked())
+            && !self.is_passed_on.swap(true, Ordering::SeqCst)
+        {
+            signal_child(*successor, signal);
         }
     }
 }

@@ -235,7 +235,12 @@ impl Sentry {
             return;
         }
         if self.end_on.contains(&arrival.signal) {
+            let was_daemon = self.reloader.successor.get().is_none();
             self.lifecycle.on_signal(arrival);
+            if was_daemon {
+                // There may be one by now, who has not seen that somebody has asked.
+                self.reloader.pass_on_late();
+            }
         }
     }
 
