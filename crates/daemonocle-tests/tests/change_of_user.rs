@@ -3,9 +3,28 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use daemonocle_tests::{Sandbox, skip, skip_unless_root, skip_unless_there_is, status_field};
+use daemonocle_tests::{
+    Pid, Sandbox, is_alive, skip, skip_unless_root, skip_unless_there_is, status_field,
+};
 
 const OK: &str = "Starting example ... OK\n";
+
+/// The process is one user and no other one, with one group, and has nothing of root's: which they are.
+#[track_caller]
+fn expect_no_privileges(pid: Pid) -> (u32, u32) {
+    let ids = |field| -> Vec<u32> {
+        status_field(pid, field).split_whitespace().map(|id| id.parse().unwrap()).collect()
+    };
+    let (uid, gid) = (ids("Uid")[0], ids("Gid")[0]);
+    assert_ne!(uid, 0);
+    assert_eq!(ids("Uid"), [uid; 4], "real, effective, saved and file system");
+    assert_eq!(ids("Gid"), [gid; 4]);
+    assert_eq!(ids("Groups"), [gid], "none of root's");
+    for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+        assert_eq!(u64::from_str_radix(&status_field(pid, set), 16), Ok(0), "{set}");
+    }
+    (uid, gid)
+}
 
 #[test]
 fn change_of_user() {
@@ -17,18 +36,7 @@ fn change_of_user() {
     let fixture =
         fixture.set("stdout", sandbox.path("log/out")).set("pid_file", sandbox.path("run/pid"));
     let pid = fixture.started();
-    let ids = |field| -> Vec<u32> {
-        status_field(pid, field).split_whitespace().map(|id| id.parse().unwrap()).collect()
-    };
-    let uid = ids("Uid")[0];
-    assert_ne!(uid, 0);
-    assert_eq!(ids("Uid"), [uid; 4], "real, effective, saved and file system");
-    let gid = ids("Gid")[0];
-    assert_eq!(ids("Gid"), [gid; 4]);
-    assert_eq!(ids("Groups"), [gid], "none of root's");
-    for set in ["CapEff", "CapPrm"] {
-        assert_eq!(u64::from_str_radix(&status_field(pid, set), 16), Ok(0), "{set}");
-    }
+    let (uid, gid) = expect_no_privileges(pid);
     for name in ["log", "log/out", "run"] {
         let meta = sandbox.path(name).metadata().unwrap();
         assert_eq!((meta.uid(), meta.gid()), (uid, gid), "{name}");
@@ -98,5 +106,36 @@ fn change_of_user_without_the_right_to() {
         "(only root may do that): Operation not permitted",
     ];
     run.finish().expect_error(1, "Starting example ... FAILED\n", &parts);
+    sandbox.expect_nobody();
+}
+
+/// What has come of a reload is whom the daemon had become, and does not become anybody else any more, who may
+/// have more rights.
+#[test]
+fn a_reload_gains_nothing() {
+    if skip_unless_root("a_reload_gains_nothing") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let changes = sandbox.write("changes", "");
+    let fixture = sandbox.fixture("polite").for_everybody().unset("hook_log").set("on_hup", "yes");
+    let fixture = fixture.set("user", "nobody").set("changes", &changes);
+    let old = fixture.started();
+    let who = expect_no_privileges(old);
+    let reload = || fixture.run(&["reload"]).finish();
+    reload().expect(0, "Reloading example ... OK\n", "");
+    let new = fixture.pid().unwrap();
+    assert_ne!(new, old);
+    assert_eq!(expect_no_privileges(new), who);
+    for change in ["USER=root\n", "USER=daemon\n", "GROUP=root\n", "GROUP=daemon\n"] {
+        sandbox.write("changes", change);
+        let why = ["cannot become user ", "after a reload"];
+        reload().expect_error(1, "Reloading example ... FAILED\n", &why);
+        assert_eq!(fixture.pid(), Some(new), "{change}");
+        assert!(is_alive(new), "{change}");
+        assert_eq!(expect_no_privileges(new), who);
+    }
+    sandbox.write("changes", "");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
     sandbox.expect_nobody();
 }
