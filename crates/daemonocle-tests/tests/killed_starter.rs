@@ -111,6 +111,39 @@ fn the_process_between_is_stopped_in_a_start_that_fails() {
     }));
 }
 
+#[test]
+fn a_daemon_that_is_stopped_while_it_comes_up() {
+    let sandbox = Sandbox::new();
+    let fixture = slow(&sandbox, "sleep").set("ready", "0.5").set("stop", "0.3");
+    let (start, daemon) = under_way(&fixture);
+    sandbox.signal(daemon, Signal::STOP);
+    let why = ["the daemon was not ready within 500ms"];
+    start.finish().expect_error(1, "Starting example ... FAILED\n", &why);
+    assert!(!is_alive(daemon));
+    works_again(&sandbox);
+}
+
+/// The command is stopped: others are told the truth, do not wait for ever, and its own end is that of the daemon.
+#[test]
+fn the_command_is_stopped() {
+    let sandbox = Sandbox::new();
+    let fixture = slow(&sandbox, "ready-late").set("fifo", sandbox.make_fifo("fifo"));
+    let (start, daemon) = under_way(&fixture);
+    sandbox.signal(start.pid(), Signal::STOP);
+    sandbox.write("fifo", "");
+    let status = fixture.status();
+    assert!(status.stdout.starts_with(&format!("example -- pid: {daemon}, ")), "{status:?}");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert!(!is_alive(daemon));
+    fixture.status().expect(1, "example -- not running\n", "");
+    let second = sandbox.fixture("ready").started();
+    sandbox.signal(start.pid(), Signal::CONT);
+    let why = ["Child exited immediately with exit code 143: SIGTERM (15)\n"];
+    start.finish().expect_error(143, "Starting example ... FAILED\n", &why);
+    assert!(is_alive(second));
+    assert_eq!(fixture.pid(), Some(second));
+}
+
 /// It is dead, the start fails, and the daemon does not end by itself.
 #[test]
 fn the_process_between_of_a_daemon_that_does_not_end() {
