@@ -149,25 +149,35 @@ impl Order {
 
     /// Whether there is a guardian to take it. One that somebody has stopped goes on.
     pub(super) fn give(self, reins: &Reins, which: usize) -> bool {
-        let letter = match self {
-            Self::Terminate => b'T',
-            Self::Kill => b'K',
-        };
-        let message = [&[letter][..], &which.to_ne_bytes()].concat();
         // It fails only when the guardian is dead.
-        let is_given = send(reins.hold.as_fd(), &message).is_ok();
+        let is_given = send(reins.hold.as_fd(), &self.encode(which)).is_ok();
         if let Some(guardian) = &reins.handle {
             let _ = guardian.send(Signal::CONT);
         }
         is_given
     }
 
+    fn encode(self, which: usize) -> Vec<u8> {
+        let letter = match self {
+            Self::Terminate => b'T',
+            Self::Kill => b'K',
+        };
+        [&[letter][..], &which.to_ne_bytes()].concat()
+    }
+
+    fn decode(message: &[u8]) -> Option<(Self, usize)> {
+        let (letter, which) = message.split_first()?;
+        let order = match letter {
+            b'T' => Self::Terminate,
+            b'K' => Self::Kill,
+            _ => return None,
+        };
+        Some((order, usize::from_ne_bytes(which.try_into().ok()?)))
+    }
+
     /// `None`: the start is over.
     fn take(leash: &OwnedFd) -> Option<(Self, usize)> {
-        let message = receive(leash.as_fd()).ok()?;
-        let (letter, which) = message.split_first()?;
-        let order = if *letter == b'T' { Self::Terminate } else { Self::Kill };
-        Some((order, usize::from_ne_bytes(which.try_into().ok()?)))
+        Self::decode(&receive(leash.as_fd()).ok()?)
     }
 }
 
@@ -226,4 +236,26 @@ fn give_up(error: &io::Error) -> ! {
 /// What a guardian that has ended like this had to say.
 pub(super) fn complaint(status: ExitStatus) -> Option<io::Error> {
     status.code().filter(|code| *code != 0).map(io::Error::from_raw_os_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzz_orders() {
+        for order in [Order::Terminate, Order::Kill] {
+            assert_eq!(Order::decode(&order.encode(7)), Some((order, 7)));
+        }
+        crate::fuzz::hold("order", |message| {
+            let is_whole = message.len() == 1 + size_of::<usize>();
+            let letter = message.first().copied().filter(|_| is_whole);
+            let order = Order::decode(message);
+            assert_eq!(order.is_some(), matches!(letter, Some(b'T' | b'K')));
+            if let Some((order, which)) = order {
+                assert_eq!(order == Order::Kill, letter == Some(b'K'));
+                assert_eq!(order.encode(which), message);
+            }
+        });
+    }
 }
