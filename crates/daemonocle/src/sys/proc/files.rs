@@ -50,9 +50,7 @@ impl OpenFile {
 
     /// The first byte of a record lock for writing that begins within `bytes`.
     pub(crate) fn locked_among(&self, bytes: &RangeInclusive<Byte>) -> Option<Byte> {
-        locks(&self.info, LockKind::Record)
-            .filter_map(|(start, _)| start.parse().ok().map(Byte))
-            .find(|start| bytes.contains(start))
+        first_among(&self.info, bytes)
     }
 }
 
@@ -133,6 +131,12 @@ fn shows_lock(fdinfo: &str, kind: LockKind, byte: Byte) -> bool {
     locks(fdinfo, kind).any(|(start, end)| covers(start, end, byte))
 }
 
+fn first_among(fdinfo: &str, bytes: &RangeInclusive<Byte>) -> Option<Byte> {
+    locks(fdinfo, LockKind::Record)
+        .filter_map(|(start, _)| start.parse().ok().map(Byte))
+        .find(|start| bytes.contains(start))
+}
+
 /// The locks of this kind: first and last byte.
 fn locks(fdinfo: &str, kind: LockKind) -> impl Iterator<Item = (&str, &str)> {
     let wanted = match kind {
@@ -161,7 +165,30 @@ fn covers(start: &str, end: &str, Byte(byte): Byte) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::model;
     use super::*;
+
+    /// A lock: its kind, and its first and last byte, each if it is one.
+    type Shown = (LockKind, Option<i64>, Option<i64>);
+
+    fn model_of(fdinfo: &str) -> Vec<Shown> {
+        let mut shown = Vec::new();
+        for line in model::lines(fdinfo) {
+            let words = model::words(line.get(5..).unwrap_or_default());
+            if line.len() < 5 || line[..5] != *b"lock:" || words.len() != 8 {
+                continue;
+            }
+            let kind = match [words[1], words[3]] {
+                [b"OFDLCK", b"WRITE"] => LockKind::Shared,
+                [b"POSIX", b"WRITE"] => LockKind::Record,
+                [b"POSIX", b"READ"] => LockKind::Mark,
+                _ => continue,
+            };
+            let end = if words[7] == b"EOF" { Some(i64::MAX) } else { model::number_i64(words[7]) };
+            shown.push((kind, model::number_i64(words[6]), end));
+        }
+        shown
+    }
 
     #[test]
     fn the_lock_line_is_told_from_its_neighbours() {
@@ -180,5 +207,32 @@ mod tests {
         assert!(!shared(&line.replace("11\n", "\n"), 10));
         let line = line.replace("OFDLCK", "POSIX").replace("11\n", "EOF\n");
         assert!(shows_lock(&line, LockKind::Record, Byte(99)));
+    }
+
+    #[test]
+    fn fuzz_lock_lines() {
+        const ALWAYS: [i64; 6] = [0, 10, 1 << 30, (1 << 30) + 1, 1 << 32, i64::MAX];
+        crate::fuzz::hold_text("lock_lines", |text| {
+            let shown = model_of(text);
+            let ends = shown.iter().flat_map(|(_, start, end)| [*start, *end]).flatten();
+            let around = ends.flat_map(|it| [it.saturating_sub(1), it, it.saturating_add(1)]);
+            let bytes: Vec<i64> = around.chain(ALWAYS).collect();
+            for (index, &byte) in bytes.iter().enumerate() {
+                for kind in [LockKind::Record, LockKind::Shared, LockKind::Mark] {
+                    let is_covered = shown.iter().any(|(its, start, end)| {
+                        let within =
+                            start.zip(*end).map(|(start, end)| start <= byte && byte <= end);
+                        *its == kind && within == Some(true)
+                    });
+                    assert_eq!(shows_lock(text, kind, Byte(byte)), is_covered, "{kind:?} {byte}");
+                }
+                let last = bytes[bytes.len() - 1 - index];
+                let begins = |(kind, start, _): &Shown| {
+                    start.filter(|at| *kind == LockKind::Record && byte <= *at && *at <= last)
+                };
+                let first = shown.iter().find_map(begins).map(Byte);
+                assert_eq!(first_among(text, &(Byte(byte)..=Byte(last))), first, "{byte} {last}");
+            }
+        });
     }
 }

@@ -175,7 +175,27 @@ fn parse_lock(line: &str) -> Option<HeldLock> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::model;
     use super::*;
+
+    fn model_of(line: &[u8]) -> Option<HeldLock> {
+        let words = model::words(line);
+        if words.len() != 8 || words[1] != b"POSIX" || words[3] != b"WRITE" {
+            return None;
+        }
+        let colons: Vec<usize> = (0..words[5].len()).filter(|&at| words[5][at] == b':').collect();
+        let [first, second] = colons[..] else { return None };
+        let hexadecimal = |part| {
+            model::number(part, 16, 0..=u32::MAX.into()).and_then(|number| number.try_into().ok())
+        };
+        let device = (hexadecimal(&words[5][..first])?, hexadecimal(&words[5][first + 1..second])?);
+        let pid = model::number(words[4], 10, 1..=i32::MAX.into())?;
+        Some(HeldLock {
+            pid: Pid::new(pid.try_into().ok()?)?,
+            inode: Inode::listed(device.0, device.1, model::number_u64(&words[5][second + 1..])?),
+            byte: Byte(model::number_i64(words[6])?),
+        })
+    }
 
     #[test]
     fn only_record_locks_for_writing_are_listed() {
@@ -232,13 +252,25 @@ mod tests {
         let starts = ["1073741826".to_owned()];
         crate::fuzz::hold("locks", |text| {
             for line in text.split(|byte| *byte == b'\n') {
-                let _ =
-                    (begins_at(line, &starts), std::str::from_utf8(line).ok().and_then(parse_lock));
+                let words: Vec<_> = line.split(|byte| *byte == b' ').collect();
+                let last_but_one = words.iter().rev().nth(1);
+                assert_eq!(begins_at(line, &starts), last_but_one == Some(&starts[0].as_bytes()));
+                let Ok(text) = std::str::from_utf8(line) else { continue };
+                let lines = [text, text.strip_prefix("lock:").unwrap_or_default()];
+                for line in lines {
+                    assert_eq!(parse_lock(line), model_of(line.as_bytes()));
+                }
             }
             let mut all = Vec::new();
-            let pieces = read_lines(&mut &*text, None, &mut |line| all.push(line.to_vec()));
+            let (first, second) = text.split_at(text.len() / 2);
+            let mut pieces = first.chain(second);
+            let pieces = read_lines(&mut pieces, None, &mut |line| all.push(line.to_vec()));
             assert!(pieces.is_ok_and(|pieces| pieces.is_some()));
             assert!(all.iter().all(|line| !line.contains(&b'\n')));
+            let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+            all.retain(|line| !line.is_empty());
+            let expected = text[..whole].split(|byte| *byte == b'\n');
+            assert!(all.iter().eq(expected.filter(|line| !line.is_empty())));
         });
     }
 }

@@ -3,6 +3,8 @@
 pub(crate) mod entry;
 pub(crate) mod files;
 pub(crate) mod locks;
+#[cfg(test)]
+pub(in crate::sys) mod model;
 
 use std::collections::HashMap;
 use std::fs;
