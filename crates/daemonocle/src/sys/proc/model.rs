@@ -34,6 +34,12 @@ pub(in crate::sys) fn words(line: &[u8]) -> Vec<&[u8]> {
     words
 }
 
+/// The words of the first line with this at its beginning, which is not among them.
+pub(in crate::sys) fn words_after<'a>(text: &'a str, key: &str) -> Option<Vec<&'a [u8]>> {
+    let keyed = |line: &&[u8]| line.len() >= key.len() && &line[..key.len()] == key.as_bytes();
+    Some(words(&lines(text).into_iter().find(keyed)?[key.len()..]))
+}
+
 /// A number of this range; a sign stands before one of a range that has negative ones, or is a plus.
 pub(in crate::sys) fn number(word: &[u8], base: i128, range: RangeInclusive<i128>) -> Option<i128> {
     let (sign, digits) = match word {

@@ -50,10 +50,7 @@ impl Entry {
 
     /// How often it gave the processor away, and how often that was taken from it.
     pub(crate) fn context_switches(&self) -> io::Result<[u64; 2]> {
-        self.parse("status", |text| {
-            let count = |key| Some(numbers_after(text, key)?.first().copied()?.into());
-            Some([count("voluntary_ctxt_switches:")?, count("nonvoluntary_ctxt_switches:")?])
-        })
+        self.parse("status", parse_switches)
     }
 
     /// Real, effective and saved user.
@@ -131,18 +128,26 @@ fn parse_io(text: &str) -> Option<[u64; 6]> {
     ])
 }
 
-fn numbers_after(status: &str, key: &str) -> Option<Vec<u32>> {
+fn parse_switches(status: &str) -> Option<[u64; 2]> {
+    let count = |key| numbers_after(status, key)?.first().copied();
+    Some([count("voluntary_ctxt_switches:")?, count("nonvoluntary_ctxt_switches:")?])
+}
+
+fn numbers_after(status: &str, key: &str) -> Option<Vec<u64>> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_ascii_whitespace().map(|word| word.parse().ok()).collect()
 }
 
 fn first_three(status: &str, key: &str) -> Option<[u32; 3]> {
-    numbers_after(status, key)?.get(..3)?.try_into().ok()
+    let [first, second, third, ..] = numbers_after(status, key)?[..] else { return None };
+    let number = |number| u32::try_from(number).ok();
+    Some([number(first)?, number(second)?, number(third)?])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::proc::model;
 
     const STAT: &str = "42 (a) b (c) S 7 42 42 -2 -1 4194560 1 0 0 0 11 12 13 14 20 0 3 0 123456 1 \
                         2 0 0 0 0 0 0 0 0 0 0 0 0 0 17 5 0 0 9 0 0";
@@ -171,7 +176,9 @@ mod tests {
         assert_eq!(parse_io(IO), Some([1, 2, 3, 4, 5, 6]));
         assert_eq!(parse_boot_time("cpu 1 2\nbtime 1700000000\n"), Some(1_700_000_000));
         assert_eq!(first_three(STATUS, "Gid:"), Some([5, 6, 7]));
-        assert_eq!(numbers_after(STATUS, "voluntary_ctxt_switches:"), Some(vec![12]));
+        assert_eq!(parse_switches(STATUS), Some([12, 3]));
+        let many = STATUS.replace("\t12\n", "\t9000000000\n");
+        assert_eq!(parse_switches(&many), Some([9_000_000_000, 3]), "50 days of 2000 a second");
     }
 
     #[test]
@@ -187,6 +194,24 @@ mod tests {
         }
         assert_eq!(first_three("Uid:\tx\ty\tz", "Uid:"), None);
         assert_eq!(parse_boot_time("btime -1"), None);
+    }
+
+    #[test]
+    fn fuzz_status_numbers() {
+        crate::fuzz::hold_text("status", |text| {
+            for key in ["Uid:", "Gid:", "voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"] {
+                let words = model::words_after(text, key);
+                let all = words.and_then(|words| {
+                    words.into_iter().map(model::number_u64).collect::<Option<Vec<u64>>>()
+                });
+                assert_eq!(numbers_after(text, key), all);
+                let three = all.filter(|all| {
+                    all.len() >= 3 && all[..3].iter().all(|number| *number < 1 << 32)
+                });
+                let three = three.map(|all| [all[0], all[1], all[2]].map(|number| number as u32));
+                assert_eq!(first_three(text, key), three);
+            }
+        });
     }
 
     #[test]
