@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::sys::proc::{self, Stat};
+use crate::sys::proc::{self, Stat, memory};
 use crate::sys::process::Pid;
 
 /// How long the use of the processor is watched.
@@ -70,6 +70,7 @@ fn cpu_times(members: &[Pid]) -> impl Iterator<Item = (Pid, Duration)> {
 
 /// The memory of these in percent of the machine's.
 pub(super) fn memory_percent(members: &[Pid]) -> io::Result<f64> {
-    let memory: u64 = members.iter().filter_map(|&pid| proc::memory(pid).ok()).sum();
-    Ok(100.0 * memory as f64 / proc::total_memory()? as f64)
+    let memory = members.iter().filter_map(|&pid| memory::of_process(pid).ok());
+    let memory = memory.fold(0, u64::saturating_add);
+    Ok(100.0 * memory as f64 / memory::of_machine()? as f64)
 }

@@ -3,6 +3,7 @@
 pub(crate) mod entry;
 pub(crate) mod files;
 pub(crate) mod locks;
+pub(crate) mod memory;
 #[cfg(test)]
 pub(in crate::sys) mod model;
 
@@ -272,35 +273,6 @@ pub(crate) fn cpu_time(pid: Pid) -> io::Result<Duration> {
     Ok(Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32))
 }
 
-/// The memory of a process in bytes: its proportional share (PSS), or, where only its owner may
-/// know that, its resident set, in which shared pages count in full.
-pub(crate) fn memory(pid: Pid) -> io::Result<u64> {
-    match read(&format!("/proc/{pid}/smaps_rollup")) {
-        Ok(text) => {
-            if let Some(kib) = parse_kib(&text, "Pss:") {
-                return Ok(kib * 1024);
-            }
-        }
-        Err(error) if is_gone(&error) => return Err(error),
-        Err(_) => {}
-    }
-    let text = read(&format!("/proc/{pid}/statm"))?;
-    let pages = text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    Ok(pages.unwrap_or(0) * rustix::param::page_size() as u64)
-}
-
-/// The memory of the machine in bytes.
-pub(crate) fn total_memory() -> io::Result<u64> {
-    let text = read("/proc/meminfo")?;
-    let kib = parse_kib(&text, "MemTotal:");
-    kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("no MemTotal in /proc/meminfo"))
-}
-
-fn parse_kib(text: &str, key: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
-}
-
 /// Whether PID 1 of this PID namespace belongs to a container.
 ///
 /// Besides the control group names that the original looks for, which a container with control
@@ -308,14 +280,17 @@ fn parse_kib(text: &str, key: &str) -> Option<u64> {
 /// leave.
 pub(crate) fn is_in_container() -> bool {
     const MARKS: [&str; 3] = ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"];
-    const NAMES: [&str; 5] = ["docker", "docker-ce", "ecs", "kubepods", "lxc"];
     MARKS.iter().any(|mark| fs::exists(mark).unwrap_or(false))
-        || read("/proc/1/cgroup").is_ok_and(|text| {
-            text.lines()
-                .filter_map(|line| line.splitn(3, ':').nth(2))
-                .flat_map(|path| path.split('/'))
-                .any(|part| NAMES.contains(&part))
-        })
+        || read("/proc/1/cgroup").is_ok_and(|text| names_container(&text))
+}
+
+fn names_container(cgroup: &str) -> bool {
+    const NAMES: [&str; 5] = ["docker", "docker-ce", "ecs", "kubepods", "lxc"];
+    cgroup
+        .lines()
+        .filter_map(|line| line.splitn(3, ':').nth(2))
+        .flat_map(|path| path.split('/'))
+        .any(|part| NAMES.contains(&part))
 }
 
 #[cfg(test)]
@@ -376,7 +351,23 @@ mod tests {
     fn fuzz_status() {
         crate::fuzz::hold_text("status", |text| {
             let _ = (parse_pending(text), parse_effective_user(text), parse_users(text));
-            let _ = parse_kib(text, "VmRSS:");
+        });
+    }
+
+    #[test]
+    fn fuzz_control_groups() {
+        let names: [&[u8]; 5] = [b"lxc", b"ecs", b"docker", b"docker-ce", b"kubepods"];
+        crate::fuzz::hold_text("cgroup", |text| {
+            let is_one = model::lines(text).into_iter().any(|line| {
+                let mut colons = line.iter().enumerate().filter(|(_, byte)| **byte == b':');
+                let Some((second, _)) = colons.nth(1) else { return false };
+                let slashed = [b"/", &line[second + 1..], b"/"].concat();
+                names.iter().any(|name| {
+                    let part = [b"/", *name, b"/"].concat();
+                    slashed.windows(part.len()).any(|window| window == part)
+                })
+            });
+            assert_eq!(names_container(text), is_one);
         });
     }
 }
