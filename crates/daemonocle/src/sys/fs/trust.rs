@@ -115,19 +115,21 @@ impl Trusted {
 /// of a container's; where it is mapped, it is an ordinary user (user_namespaces(7)).
 fn is_unmapped(uid: u32) -> bool {
     const OVERFLOW: u32 = 65534;
-    let is_mapped = |map: &str| {
-        map.lines().any(|line| {
-            let numbers: Vec<u64> =
-                line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
-            matches!(numbers[..], [first, _, count] if (first..first.saturating_add(count)).contains(&OVERFLOW.into()))
-        })
-    };
-    uid == OVERFLOW && proc::read("/proc/self/uid_map").is_ok_and(|map| !is_mapped(&map))
+    uid == OVERFLOW && proc::read("/proc/self/uid_map").is_ok_and(|map| !is_mapped(&map, uid))
+}
+
+fn is_mapped(map: &str, uid: u32) -> bool {
+    map.lines().any(|line| {
+        let numbers: Vec<u64> =
+            line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
+        matches!(numbers[..], [first, _, count] if (first..first.saturating_add(count)).contains(&uid.into()))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::proc::model;
 
     #[test]
     fn a_set_user_id_program_belongs_to_who_runs_it() {
@@ -144,5 +146,23 @@ mod tests {
             assert!(!trusted.is_lent(&own), "{own:?}");
         }
         assert!(!trusted.is_lent(&[]), "it has ended");
+    }
+
+    #[test]
+    fn fuzz_maps() {
+        crate::fuzz::hold_text("uid_map", |map| {
+            for uid in [0, 1, 65_532, 65_533, 65_534, u32::MAX] {
+                let mut is_within = false;
+                for line in model::lines(map) {
+                    let words = model::words(line);
+                    let numbers: Vec<_> =
+                        words.into_iter().filter_map(model::number_u64).map(i128::from).collect();
+                    is_within |= numbers.len() == 3
+                        && numbers[0] <= uid.into()
+                        && i128::from(uid) - numbers[0] < numbers[2];
+                }
+                assert_eq!(is_mapped(map, uid), is_within, "{uid}");
+            }
+        });
     }
 }
