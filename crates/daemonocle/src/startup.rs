@@ -46,6 +46,23 @@ pub(crate) enum Reply {
     Accepted,
 }
 
+impl Reply {
+    const fn encode(self) -> &'static [u8] {
+        match self {
+            Self::Go => b"G",
+            Self::Accepted => b"A",
+        }
+    }
+
+    fn decode(message: &[u8]) -> Option<Self> {
+        match message {
+            b"G" => Some(Self::Go),
+            b"A" => Some(Self::Accepted),
+            _ => None,
+        }
+    }
+}
+
 /// The longest text that is reported; a longer one is cut.
 const LONGEST: usize = 16 * 1024;
 
@@ -125,11 +142,7 @@ impl Starter {
     }
 
     pub(crate) fn reply(&self, reply: Reply) -> io::Result<()> {
-        let byte = match reply {
-            Reply::Go => b'G',
-            Reply::Accepted => b'A',
-        };
-        send(self.0.as_fd(), &[byte])
+        send(self.0.as_fd(), reply.encode())
     }
 }
 
@@ -172,12 +185,11 @@ impl Newborn {
 
     /// The next reply; `None`: the starter is dead.
     pub(crate) fn receive(&self) -> io::Result<Option<Reply>> {
-        match receive(self.0.get()?)?[..] {
-            [] => Ok(None),
-            [b'G'] => Ok(Some(Reply::Go)),
-            [b'A'] => Ok(Some(Reply::Accepted)),
-            _ => Err(io::ErrorKind::InvalidData.into()),
+        let message = receive(self.0.get()?)?;
+        if message.is_empty() {
+            return Ok(None);
         }
+        Reply::decode(&message).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }
 
@@ -261,6 +273,16 @@ mod tests {
         drop(starter);
         assert_eq!(newborn.receive()?, None, "unread reports reset nothing");
         Ok(())
+    }
+
+    #[test]
+    fn fuzz_replies() {
+        crate::fuzz::hold("reply", |bytes| {
+            let all = [(b'G', Reply::Go), (b'A', Reply::Accepted)];
+            let expected = all.into_iter().find(|(letter, _)| bytes == [*letter]);
+            assert_eq!(Reply::decode(bytes), expected.map(|(_, reply)| reply));
+            assert!(expected.is_none_or(|(_, reply)| reply.encode() == bytes));
+        });
     }
 
     #[test]

@@ -121,6 +121,21 @@ mod tests {
     }
 
     #[test]
+    fn fuzz_tickets() {
+        crate::fuzz::hold("ticket", |name| {
+            let digit = |byte: &u8| b"0123456789abcdef".iter().position(|digit| digit == byte);
+            let digits: Option<Vec<usize>> = name.to_ascii_lowercase().iter().map(digit).collect();
+            let expected = digits
+                .filter(|digits| digits.len() == 5)
+                .map(|digits| digits.iter().fold(0, |number, digit| 16 * number + digit) + 1);
+            let ticket = Ticket::of_name(name);
+            assert_eq!(ticket.map(|ticket| ticket.number().unsigned_abs() as usize), expected);
+            assert!(ticket.is_none_or(|it| it.name().as_bytes() == name.to_ascii_lowercase()));
+            assert!(ticket.is_none_or(|ticket| Ticket::new(ticket.number()) == Some(ticket)));
+        });
+    }
+
+    #[test]
     fn an_answer_comes_from_who_is_asked() -> io::Result<()> {
         let awaited = Awaited::new()?;
         let (first, second) = (answer(awaited.ticket)?, answer(awaited.ticket)?);

@@ -159,6 +159,16 @@ const RECORD: usize = 20;
 const KERNEL: i32 = -1;
 const POLITE: i32 = -2;
 
+/// Called by the signal handler.
+fn encode(signal: Signal, sender: i32, ticket: i32, at: Moment) -> [u8; RECORD] {
+    let mut record = [0; RECORD];
+    record[..4].copy_from_slice(&signal.number().to_ne_bytes());
+    record[4..8].copy_from_slice(&sender.to_ne_bytes());
+    record[8..12].copy_from_slice(&ticket.to_ne_bytes());
+    record[12..].copy_from_slice(&at.0.to_ne_bytes());
+    record
+}
+
 fn decode(record: [u8; RECORD]) -> Option<Arrival> {
     let [a, b, c, d, e, f, g, h, i, j, k, l, at @ ..] = record;
     let sender = match i32::from_ne_bytes([e, f, g, h]) {
@@ -193,11 +203,7 @@ fn handle(pipe: &Guarded, owner: Pid, signal: Signal, info: &libc::siginfo_t) {
     let is_polite =
         info.si_code == libc::SI_QUEUE && unsafe { info.si_value() }.sival_ptr.addr() == MARK;
     let (sender, ticket) = if is_polite { (POLITE, info.si_errno) } else { (sender, 0) };
-    let mut record = [0; RECORD];
-    record[..4].copy_from_slice(&signal.number().to_ne_bytes());
-    record[4..8].copy_from_slice(&sender.to_ne_bytes());
-    record[8..12].copy_from_slice(&ticket.to_ne_bytes());
-    record[12..].copy_from_slice(&Moment::now().0.to_ne_bytes());
+    let record = encode(signal, sender, ticket, Moment::now());
     // EAGAIN: see `register`. EINTR cannot be: a write to a pipe that does not block is atomic.
     let _ = rustix::io::write(pipe, &record);
 }
@@ -257,13 +263,9 @@ mod tests {
 
     #[test]
     fn records_survive_the_pipe() {
-        let mut record = [0; RECORD];
-        record[..4].copy_from_slice(&15_i32.to_ne_bytes());
-        record[4..8].copy_from_slice(&77_i32.to_ne_bytes());
         let now = Moment::now();
-        record[8..12].copy_from_slice(&5_i32.to_ne_bytes());
-        record[12..].copy_from_slice(&now.0.to_ne_bytes());
-        let arrival = decode(record).map(|a| (a.signal, a.sender, a.at, a.ticket));
+        let arrival =
+            decode(encode(Signal::TERM, 77, 5, now)).map(|a| (a.signal, a.sender, a.at, a.ticket));
         let sender = Sender::Process(Pid::new(77));
         assert_eq!(arrival, Some((Signal::TERM, sender, now, Ticket::new(5))));
         assert!(decode([0; RECORD]).is_none());
@@ -271,10 +273,28 @@ mod tests {
 
     #[test]
     fn fuzz_records() {
-        crate::fuzz::hold("words", |bytes| {
+        crate::fuzz::hold("record", |bytes| {
             let mut record = [0; RECORD];
             record.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
-            let _ = decode(record);
+            let field =
+                |place: usize| i32::from_ne_bytes(std::array::from_fn(|i| record[4 * place + i]));
+            let [number, sender, ticket] = [0, 1, 2].map(field);
+            let Some(arrival) = decode(record) else {
+                return assert!(!(1..=64).contains(&number));
+            };
+            assert_eq!(arrival.signal.number(), number);
+            match arrival.sender {
+                Sender::Kernel => assert_eq!(sender, -1),
+                Sender::Polite => assert_eq!(sender, -2),
+                Sender::Process(Some(pid)) => assert_eq!(sender, pid.get()),
+                Sender::Process(None) => assert!(sender == 0 || sender < -2),
+            }
+            let told = arrival.ticket.map_or(0, Ticket::number);
+            assert_eq!(told, if (1..=1 << 20).contains(&ticket) { ticket } else { 0 });
+            // What the handler writes is read as it was meant.
+            let again = encode(arrival.signal, sender, told, arrival.at);
+            record[8..12].copy_from_slice(&told.to_ne_bytes());
+            assert_eq!(again, record);
         });
     }
 }
