@@ -34,6 +34,8 @@
 //! threads and runtimes inside the worker. `std::process::exit` in the worker runs the shutdown hook
 //! with glibc only; abort(3), a crash and SIGKILL run it nowhere.
 
+#![deny(unsafe_code)]
+
 #[cfg(not(target_os = "linux"))]
 compile_error!("daemonocle is written for Linux: everything else is missing in `src/sys`");
 
@@ -54,6 +56,7 @@ mod multi;
 mod pid_file;
 mod shutdown;
 mod startup;
+#[allow(unsafe_code, reason = "the system calls are here, and nowhere else")]
 mod sys;
 mod worker;
 
