@@ -8,17 +8,23 @@ use crate::process::Pid;
 use crate::run::{Output, Run, Running};
 use crate::sandbox::{MARKER, Sandbox};
 
+/// What can be done besides `start`, with a daemon that reloads when it is asked to.
+pub const NOT_START: [&[&str]; 5] =
+    [&["status"], &["stop"], &["stop", "--force", "--timeout", "0"], &["restart"], &["reload"]];
+
 /// The description of a daemon; see `src/bin/fixture/main.rs` for what can be set.
 #[derive(Clone)]
 pub struct Fixture<'a> {
     sandbox: &'a Sandbox,
     program: PathBuf,
     variables: BTreeMap<String, OsString>,
+    caller: Option<(u32, u32)>,
 }
 
 impl<'a> Fixture<'a> {
     pub(crate) fn new(sandbox: &'a Sandbox, worker: &str) -> Self {
-        Self { sandbox, program: program("fixture"), variables: BTreeMap::new() }
+        let variables = BTreeMap::new();
+        Self { sandbox, program: program("fixture"), variables, caller: None }
             .set("worker", worker)
             .set("pid_file", sandbox.path("example.pid"))
             .set("hook_log", sandbox.path("hook.log"))
@@ -51,6 +57,12 @@ impl<'a> Fixture<'a> {
         }
         self.program = copy;
         self
+    }
+
+    /// Has all runs of its command line made by another user, with a group of the same number. Needs root.
+    #[must_use]
+    pub fn by_user(self, uid: u32) -> Self {
+        Self { caller: Some((uid, uid)), ..self.for_everybody() }
     }
 
     /// The sandbox that it belongs to.
@@ -89,7 +101,10 @@ impl<'a> Fixture<'a> {
         for (item, value) in &self.variables {
             run = run.env(&format!("FIXTURE_{item}"), value);
         }
-        run
+        match self.caller {
+            Some((uid, gid)) => run.as_user(uid, gid),
+            None => run,
+        }
     }
 
     /// Its definition and the mark of its sandbox, as words for env(1).
@@ -127,6 +142,20 @@ impl<'a> Fixture<'a> {
     #[track_caller]
     pub fn status(&self) -> Output {
         self.run(&["status"]).finish()
+    }
+
+    /// Runs all actions, each of which must fail with each of `parts` on standard error. The daemon has to
+    /// be one with `on_hup`.
+    ///
+    /// # Panics
+    ///
+    /// If one does not.
+    #[track_caller]
+    pub fn expect_refused(&self, parts: &[&str]) {
+        self.start().expect_error(1, "Starting example ... FAILED\n", parts);
+        for arguments in NOT_START {
+            self.run(arguments).finish().expect_error(1, "", parts);
+        }
     }
 
     /// Begins `start --debug`.

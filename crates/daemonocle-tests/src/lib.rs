@@ -23,7 +23,7 @@ mod stranger;
 mod trace;
 mod wait;
 
-pub use fixture::{Fixture, program};
+pub use fixture::{Fixture, NOT_START, program};
 pub use lock::{ALL, CLAIM, LIFE, Lock, PROGRAMS, STARTUP, STAYING, places};
 pub use machine::Machine;
 pub use parity::{Answer, Side, both};
