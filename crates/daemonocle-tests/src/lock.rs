@@ -37,6 +37,20 @@ pub fn places(path: &Path) -> [i64; 2] {
     [((1 << 61) | hash(entry)).cast_signed(), ((1 << 62) | hash(path)).cast_signed()]
 }
 
+/// Puts up the sign of a daemon for the PID file at this path, as anybody may. Where there is none, nobody looks
+/// for a daemon that has lost its file.
+///
+/// # Panics
+///
+/// If that is not possible.
+#[must_use]
+pub fn put_up_sign(path: &Path) -> File {
+    let root = File::open("/").unwrap();
+    let [entry, _] = places(path);
+    Lock::Read.take(&root, entry..entry + 1);
+    root
+}
+
 fn hash<'a>(bytes: impl Iterator<Item = &'a u8>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in bytes {

@@ -7,7 +7,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::Duration;
 
 use daemonocle_tests::{
-    Fixture, Running, Sandbox, is_alive, places, program, skip_unless_root, takes_less_than,
+    Fixture, Running, Sandbox, is_alive, places, program, put_up_sign, skip_unless_root,
+    takes_less_than,
 };
 
 const ENEMY: u32 = 12345;
@@ -37,6 +38,7 @@ fn very_many_locks_do_not_delay_an_answer() {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("ready");
     let mut enemy = hold_locks(&fixture);
+    let _sign = put_up_sign(&fixture.pid_file());
     let limit = Duration::from_secs(3);
     let fast = takes_less_than(limit, || {
         fixture.status().expect(1, "example -- not running\n", "");
@@ -55,6 +57,7 @@ fn very_many_locks_do_not_delay_an_answer() {
     chown(&dir, Some(VICTIM), Some(VICTIM)).unwrap();
     let fixture =
         fixture.set("pid_file", dir.join("example.pid")).unset("hook_log").for_everybody();
+    let _sign = put_up_sign(&fixture.pid_file());
     let status = fixture.run(&["status"]).as_user(VICTIM, VICTIM).finish();
     if status.code() != Some(1) || status.stdout != "example -- not running\n" {
         let why =
