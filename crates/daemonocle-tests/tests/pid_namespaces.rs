@@ -70,3 +70,47 @@ fn who_has_its_number_inside_is_nobody() {
     assert!(is_alive(pid));
     fixture.stop().expect(0, "Stopping example ... OK\n", "");
 }
+
+/// Nor where /proc, which lists the locks, is that of another PID namespace, or is not there.
+#[test]
+fn a_daemon_whose_file_was_deleted_is_not_called_dead_without_a_proc_of_ones_own() {
+    let name = "a_daemon_whose_file_was_deleted_is_not_called_dead_without_a_proc_of_ones_own";
+    if daemonocle_tests::skip_unless_root(name) || skip_unless_there_is("unshare", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = daemon(&sandbox).set("before", "init");
+    let script = "\"$@\" start; rm \"$FIXTURE_PID_FILE\"; \"$@\" status; echo status $?
+        \"$@\" start && echo second; \"$@\" stop";
+    let program = fixture.program().to_str().unwrap().to_owned();
+    let output = fixture
+        .run(&[])
+        .through(script)
+        .under(&["unshare", "--pid", "--fork", "--kill-child", &program])
+        .finish();
+    if output.stderr.contains("unshare: ") {
+        return skip(name, "no PID namespaces");
+    }
+    assert!(!output.stdout.contains("not running"), "{output:?}");
+    assert!(!output.stdout.contains("second"), "{output:?}");
+}
+
+/// Where nobody can tell who has the signs of a daemon, the answer is an error, and there is no second one.
+#[test]
+fn a_daemon_outside_whose_file_was_deleted_is_not_called_dead() {
+    let name = "a_daemon_outside_whose_file_was_deleted_is_not_called_dead";
+    let sandbox = Sandbox::new();
+    let fixture = daemon(&sandbox);
+    let pid = fixture.started();
+    std::fs::remove_file(fixture.pid_file()).unwrap();
+    for arguments in NOT_START.iter().chain([&["start"][..]].iter()) {
+        let Some(output) = inside(&fixture, arguments, name) else {
+            return;
+        };
+        assert_eq!(sandbox.survivors(), [pid], "{arguments:?}: {output:?}");
+        assert_eq!(output.code(), Some(1), "{arguments:?}: {output:?}");
+        let told = [&*output.stdout, &output.stderr].concat();
+        assert!(!told.contains("not running"), "{arguments:?}: {output:?}");
+        assert!(!told.contains("OK"), "{arguments:?}: {output:?}");
+    }
+}

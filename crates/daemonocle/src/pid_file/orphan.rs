@@ -35,7 +35,11 @@ pub(super) fn find(
     if signs::are_absent(location, entry) {
         return Ok(None);
     }
-    find_by_list(location, entry.map(|(_, byte)| byte))
+    let found = find_by_list(location, entry.map(|(_, byte)| byte))?;
+    if let (None, Some((dir, byte))) = (&found, entry) {
+        signs::require_visible(location, dir, byte)?;
+    }
+    Ok(found)
 }
 
 fn find_by_list(location: &Location, place: Option<Byte>) -> io::Result<Option<Running>> {

@@ -36,6 +36,11 @@ pub(super) fn in_between(Byte(place): Byte) -> Byte {
     Byte(place | (3 << 61))
 }
 
+/// The byte of a directory on which a daemon makes its mark, where that of the place has its sign.
+pub(super) fn of_mark(Byte(place): Byte) -> Byte {
+    Byte(place | (3 << 61))
+}
+
 /// 61 bits of FNV-1a. Whoever may take these locks could take them without a collision, too.
 fn hash<'a>(bytes: impl Iterator<Item = &'a u8>) -> u64 {
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::config::Location;
 use crate::sys::fs::{Dir, Inode, Missing, inode_of};
-use crate::sys::lock::{self, Byte};
+use crate::sys::lock::{self, Byte, Holder};
+use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, holds_lock};
 use crate::sys::process::Pid;
 
@@ -74,7 +75,8 @@ impl Signs {
     /// Makes them this process's own as well, by a lock that nobody can be handed, and nobody can be in the
     /// way of: the holder of a claim that has one is the daemon, and not somebody who was sent a descriptor.
     pub(super) fn mark(&self, entry: Byte) -> io::Result<()> {
-        self.0.iter().try_for_each(|post| lock::mark(&**post, entry))
+        let byte = place::of_mark(entry);
+        self.0.iter().try_for_each(|post| lock::mark(&**post, byte))
     }
 
     /// Those that somebody else has put up and handed over.
@@ -96,7 +98,7 @@ impl Signs {
 pub(super) fn are_marked_by(location: &Location, pid: Pid, entry: Byte) -> io::Result<bool> {
     for dir in [Path::new("/"), &location.dir] {
         if let Some(inode) = inode_of(dir)
-            && holds_lock(pid, inode, LockKind::Mark, entry)?
+            && holds_lock(pid, inode, LockKind::Mark, place::of_mark(entry))?
         {
             return Ok(true);
         }
@@ -130,6 +132,31 @@ pub(super) fn are_absent(location: &Location, dir: Option<(&Dir, Byte)>) -> bool
     };
     dir.is_none_or(|(dir, byte)| is_free(dir, &[byte]).unwrap_or(false))
         && is_root_free().unwrap_or(false)
+}
+
+/// Makes sure that whoever has signs for the entry would be found in /proc.
+pub(super) fn require_visible(location: &Location, dir: &Dir, entry: Byte) -> io::Result<()> {
+    let look = |dir: &Dir| match dir.open_readable()? {
+        Some(dir) => lock::marker(&dir, place::of_mark(entry)),
+        None => Ok(None),
+    };
+    let root = root(location)?;
+    for dir in root.iter().chain([dir]) {
+        match look(dir)? {
+            Some(Holder::Invisible) => {
+                return Err(io::Error::other(
+                    "a process outside this PID namespace may be the daemon that has lost it (see lslocks)",
+                ));
+            }
+            Some(Holder::Process(pid)) if !proc::is_own() => {
+                return Err(io::Error::other(format!(
+                    "process {pid} may be the daemon that has lost it, and /proc does not tell of it"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The root directory; `None` for a daemon in another one, which must not have a way out of there.

@@ -182,6 +182,14 @@ pub(crate) fn mark(dir: &impl AsFd, byte: Byte) -> io::Result<()> {
     set(dir, libc::F_SETLK, byte, libc::F_RDLCK)
 }
 
+/// Who has made a [`mark`], on the kernel's word, which names one of them.
+pub(crate) fn marker(dir: &impl AsFd, byte: Byte) -> io::Result<Option<Holder>> {
+    let lock = get(dir, libc::F_GETLK, byte..=byte, libc::F_WRLCK)?;
+    // -1: it is the lock of an open file description, which names nobody (fcntl(2)).
+    let lock = lock.filter(|lock| lock.l_pid >= 0);
+    Ok(lock.map(|lock| Pid::new(lock.l_pid).map_or(Holder::Invisible, Holder::Process)))
+}
+
 /// Gives the calling process's own lock up.
 pub(crate) fn release_own(file: &impl AsFd, byte: Byte) -> io::Result<()> {
     persist(|| set(file, libc::F_SETLK, byte, libc::F_UNLCK))

@@ -71,6 +71,11 @@ pub(crate) fn parse_stat(text: &[u8]) -> Option<Stat> {
     })
 }
 
+/// Whether /proc tells of the processes of our own PID namespace.
+pub(crate) fn is_own() -> bool {
+    require_own().is_ok()
+}
+
 /// Makes sure that the numbers in /proc are those of our own PID namespace. In one that was made
 /// without mounting /proc anew they are not, and name other processes (pid_namespaces(7)).
 fn require_own() -> io::Result<()> {
