@@ -28,7 +28,7 @@ pub use lock::{ALL, CLAIM, LIFE, Lock, PROGRAMS, STARTUP, STAYING, places, put_u
 pub use machine::Machine;
 pub use parity::{Answer, Side, both};
 pub use privilege::{is_root, skip, skip_unless_root, skip_unless_there_is};
-pub use process::{Pid, Stat, descriptors, is_alive, limit, stat, status_field};
+pub use process::{Pid, Stat, access, descriptors, is_alive, limit, stat, status_field};
 pub use pty::Terminal;
 pub use run::{Output, Run, Running};
 pub use sandbox::Sandbox;

@@ -107,3 +107,18 @@ pub fn descriptors(pid: Pid) -> BTreeMap<i32, String> {
         })
         .collect()
 }
+
+/// How a descriptor of a process was opened: `r`, `w`, `rw`, or `path` for what can be neither read nor
+/// written. `None`: it is not open.
+#[must_use]
+pub fn access(pid: Pid, number: i32) -> Option<&'static str> {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
+    Some(match flags & libc::O_ACCMODE {
+        _ if flags & libc::O_PATH != 0 => "path",
+        libc::O_RDONLY => "r",
+        libc::O_WRONLY => "w",
+        _ => "rw",
+    })
+}
