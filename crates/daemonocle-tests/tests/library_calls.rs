@@ -1,6 +1,9 @@
 //! A program that calls the library: it goes on afterwards, as what it was before.
 
-use daemonocle_tests::{Sandbox, descriptors, eventually};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use daemonocle_tests::{Fixture, Sandbox, descriptors, eventually};
 use rustix::process::Signal;
 
 #[test]
@@ -53,11 +56,61 @@ fn a_missing_stream_is_made_up_for_in_programs_of_the_worker_too() {
     running.finish();
 }
 
+/// Asks ten thousand times: always the same is said, and nothing is left of it.
+#[track_caller]
+fn expect_often(fixture: &Fixture<'_>, said: &str) {
+    let calls = fixture.clone().set("calls", "10000 statuses").run(&[]).finish();
+    calls.expect(0, &format!("{said}\ndescriptors: 0\npages: a few\n"), "");
+}
+
 #[test]
 fn ten_thousand_statuses_leave_nothing() {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("ready");
     fixture.started();
-    let calls = fixture.clone().set("calls", "10000 statuses").run(&[]).finish();
-    calls.expect(0, "descriptors: 0\npages: a few\n", "");
+    expect_often(&fixture, "running");
+}
+
+#[test]
+fn nor_where_nobody_is_running() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    expect_often(&fixture, "not running");
+    // Killed, with its PID file left.
+    sandbox.kill(fixture.started());
+    expect_often(&fixture, "not running");
+}
+
+#[test]
+fn nor_of_a_pid_file_that_is_refused() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let path = fixture.pid_file();
+    sandbox.write("example.pid", "1\n");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    let why = format!(
+        "will not use PID file {path:?}: every user may write to it; choose another path, or see by \
+         lslocks whether a daemon has it before you remove it"
+    );
+    expect_often(&fixture, &format!("error: {why}"));
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    expect_often(&fixture, &format!("error: PID file {path:?} is a directory"));
+}
+
+/// One that runs, one that was killed, and one whose PID file is refused.
+#[test]
+fn nor_of_many_daemons() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").set("multi", "3").set("name", "worker_{n}");
+    let fixture = fixture.set("pid_file", sandbox.path("{n}.pid")).unset("hook_log");
+    assert_eq!(fixture.start().code(), Some(0));
+    let pid = |id: u32| sandbox.read(&format!("{id}.pid")).trim_end().parse().unwrap();
+    sandbox.kill(pid(1));
+    sandbox.kill(pid(2));
+    let path = sandbox.path("2.pid");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let text = format!("running;not running;error: PID file {path:?} is a directory;");
+    expect_often(&fixture, &text);
 }
