@@ -108,3 +108,25 @@ fn of_a_worker_whose_pid_file_was_deleted() {
         assert_eq!(sandbox.survivors(), [pid]);
     }
 }
+
+/// Who cannot be sure that nobody is there must not say so, nor start a second one.
+#[test]
+fn a_daemon_without_its_pid_file_is_not_said_to_be_gone() {
+    for before in ["no-pidfds", "refused-pidfds"] {
+        let sandbox = Sandbox::new();
+        let fixture = sandbox.fixture("ready");
+        let pid = fixture.started();
+        std::fs::remove_file(fixture.pid_file()).unwrap();
+        let without = fixture.clone().set("before", before);
+        let running = format!("example -- pid: {pid}, ");
+        let status = without.status();
+        assert!(status.stdout.starts_with(&running), "{before}: {status:?}");
+        for action in ["stop", "start", "restart"] {
+            let output = without.run(&[action]).finish();
+            assert_eq!(output.code(), Some(1), "{before} {action}: {output:?}");
+            let told = format!("{}{}", output.stdout, output.stderr);
+            assert!(!told.contains("not running"), "{before} {action}: {output:?}");
+            assert_eq!(sandbox.survivors(), [pid], "{before} {action}: {output:?}");
+        }
+    }
+}

@@ -185,3 +185,22 @@ fn the_foreground_without_a_null_device() {
     assert_eq!(running.finish().signal(), Some(libc::SIGTERM));
     sandbox.expect_nobody();
 }
+
+/// Who has lost its PID file is found by the list of locks only, which nobody has here: that is said.
+#[test]
+fn a_daemon_without_its_pid_file_and_without_proc() {
+    if is_skipped("a_daemon_without_its_pid_file_and_without_proc") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = daemon(&sandbox);
+    let pid = fixture.started();
+    std::fs::remove_file(fixture.pid_file()).unwrap();
+    let why = format!("process {pid} may be the daemon that has lost it, and /proc does not tell");
+    for action in ["status", "stop", "start", "restart", "reload"] {
+        let output = without("/proc", fixture.run(&[action])).finish();
+        assert_eq!(output.code(), Some(1), "{action}: {output:?}");
+        assert!(output.stderr.contains(&why), "{action}: {output:?}");
+        assert_eq!(sandbox.survivors(), [pid], "{action}: {output:?}");
+    }
+}

@@ -134,12 +134,15 @@ fn first(
         if has_passed(deadline) {
             return Err(too_many());
         }
-        // An error: it has ended, or there are no pidfds here, without which it could not be
-        // signalled. Whatever is asked from here on is asked of the process that the pidfd means.
+        // Whatever is asked from here on is asked of the process that the pidfd means. Where there are none,
+        // it cannot be signalled either.
         let handle = match PidFd::open(lock.pid) {
-            Ok(handle) => handle,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                answer = Answer::Changing;
+                continue;
+            }
             Err(error) if is_shortage(&error) => return Err(error),
-            Err(_) => continue,
+            other => other,
         };
         let Some(users) = users_of(location, lock.pid)? else {
             continue;
@@ -164,11 +167,11 @@ fn examine(
     location: &Location,
     place: Option<Byte>,
     lock: HeldLock,
-    handle: PidFd,
+    handle: io::Result<PidFd>,
     is_ours: bool,
 ) -> io::Result<Option<Running>> {
     let HeldLock { pid, inode, byte } = lock;
-    let running = Running::new(pid, Ok(handle), inode);
+    let running = Running::new(pid, handle, inode);
     let files = open_files(pid, None);
     if running.is_dying() {
         // Nobody but root may look at it any more, and there may be nothing left to be seen.
