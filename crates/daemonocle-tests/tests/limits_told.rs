@@ -173,3 +173,19 @@ fn processes() {
     });
     expect_improvement(&ACTIONS, &limits);
 }
+
+/// All that a reload takes is there before the daemon is asked.
+#[test]
+fn a_reload_that_fails_for_want_of_descriptors_is_none() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").set("on_hup", "yes");
+    fixture.started();
+    for limit in 4..16 {
+        let old = fixture.settled();
+        let script = format!("ulimit -n {limit}; exec \"$@\"");
+        let output = fixture.run(&["reload"]).through(&script).finish();
+        // By then a reload that is under way has come to its end.
+        let new = fixture.settled();
+        assert_eq!(output.code() == Some(0), new != old, "{limit}: {output:?}");
+    }
+}

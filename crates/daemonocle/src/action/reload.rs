@@ -113,7 +113,7 @@ impl Request<'_> {
         /// A signal that meets another one of its kind, not yet seen, is lost.
         const AGAIN: Duration = Duration::from_secs(1);
         let cannot = |error| Error::system("cannot wait for the daemon's answer", error);
-        let awaited = Awaited::new().map_err(cannot)?;
+        let mut awaited = Awaited::new().map_err(cannot)?;
         while !self.is_late() {
             match self.handle.ask_with(Signal::HUP, Some(awaited.ticket)) {
                 // It has ended: below.

@@ -53,6 +53,8 @@ fn new_socket() -> io::Result<OwnedFd> {
 pub(crate) struct Awaited {
     socket: OwnedFd,
     pub(crate) ticket: Ticket,
+    /// A descriptor for who connects: there must be one when it is too late to do without.
+    reserve: Option<OwnedFd>,
 }
 
 impl Awaited {
@@ -66,11 +68,21 @@ impl Awaited {
         let ticket = address.abstract_name().and_then(Ticket::of_name);
         let ticket =
             ticket.ok_or_else(|| io::Error::other("the kernel gives names of another kind"))?;
-        Ok(Self { socket, ticket })
+        let reserve = Some(socket.try_clone()?);
+        Ok(Self { socket, ticket, reserve })
     }
 
     /// The next one who has connected, if it is this process, on the kernel's word (`SO_PEERCRED`).
-    pub(crate) fn accept_from(&self, pid: Pid) -> io::Result<Option<OwnedFd>> {
+    pub(crate) fn accept_from(&mut self, pid: Pid) -> io::Result<Option<OwnedFd>> {
+        drop(self.reserve.take());
+        let accepted = self.accept(pid)?;
+        if accepted.is_none() {
+            self.reserve = Some(self.socket.try_clone()?);
+        }
+        Ok(accepted)
+    }
+
+    fn accept(&self, pid: Pid) -> io::Result<Option<OwnedFd>> {
         let socket = match retry(|| Ok(accept_with(&self.socket, SocketFlags::CLOEXEC)?)) {
             // It has gone again.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Ok(None),
@@ -137,7 +149,7 @@ mod tests {
 
     #[test]
     fn an_answer_comes_from_who_is_asked() -> io::Result<()> {
-        let awaited = Awaited::new()?;
+        let mut awaited = Awaited::new()?;
         let (first, second) = (answer(awaited.ticket)?, answer(awaited.ticket)?);
         let stranger = Pid::new(1).ok_or(io::ErrorKind::InvalidData)?;
         assert!(awaited.accept_from(stranger)?.is_none());
