@@ -3,7 +3,9 @@
 
 use std::fs;
 
-use daemonocle_tests::{Fixture, Pid, Sandbox, eventually, is_alive, stat};
+use daemonocle_tests::{
+    Fixture, Pid, Sandbox, eventually, is_alive, skip, skip_unless_there_is, stat,
+};
 use rustix::process::Signal;
 
 fn sleeping(sandbox: &Sandbox) -> Fixture<'_> {
@@ -92,4 +94,32 @@ fn one_that_dies_slowly_after_its_keeper() {
     let seen = sandbox.read("seen");
     // A zombie is dead.
     assert!(seen.is_empty() || seen.contains(") Z "), "{seen}");
+}
+
+/// A stop that has not reached the program, which could not be signalled just then, may be repeated.
+#[test]
+fn a_stop_that_did_not_get_through() {
+    let name = "a_stop_that_did_not_get_through";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sleeping(&sandbox);
+    let (program, keeper) = start(&fixture);
+    let (pid, log) = (keeper.to_string(), sandbox.path("calls").display().to_string());
+    let deny = "inject=kill:error=EPERM:when=1";
+    let words = ["strace", "-f", "-p", &pid, "-o", &log, "-e", "trace=kill", "-e", deny];
+    let strace = fixture.watch(&words).spawn();
+    eventually("strace is there", || strace.stderr().contains("strace: "));
+    if !strace.stderr().contains(" attached") {
+        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
+    }
+    let why = format!("Timed out while waiting for process (PID {program}) to terminate");
+    let stop = fixture.run(&["stop", "--timeout", "0.5"]).finish();
+    stop.expect_error(1, "Stopping example ... FAILED\n", &[&why]);
+    // It is not ending, and there is nothing to wait for.
+    let running = format!("WARNING: example already running with PID {program}\n");
+    fixture.start().expect(0, "", &running);
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    sandbox.expect_nobody();
 }

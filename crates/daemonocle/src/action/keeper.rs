@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::pid_file::PidFile;
 use crate::shutdown::{End, Lifecycle};
 use crate::startup::Report;
-use crate::sys::process::{self, Children, Pid, forbid_core_dumps, kill_child};
+use crate::sys::process::{self, Children, Pid, forbid_core_dumps, kill_child, send_to_child};
 use crate::sys::program::Group;
 use crate::sys::signal::Signal;
 use crate::sys::signal::arrival::{Arrival, Sender};
@@ -122,11 +122,11 @@ impl Kept {
                 // Repeated, it asks for no more than before.
                 (Sender::Polite, _) if state.asked.is_some() => {}
                 (Sender::Polite, _) => {
-                    if let Some(pid_file) = pid_file {
+                    // If that fails, it may be asked again.
+                    state.asked = send_to_child(program, signal).is_ok().then_some(signal);
+                    if let (Some(_), Some(pid_file)) = (state.asked, pid_file) {
                         pid_file.begin_end();
                     }
-                    state.asked = Some(signal);
-                    kill_child(program, signal);
                 }
                 _ => {}
             }
