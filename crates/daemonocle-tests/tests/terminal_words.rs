@@ -85,3 +85,21 @@ fn fields_as_text() {
         assert!(shown.contains("\\u001b[2J"), "{shown:?}");
     }
 }
+
+/// The daemon says it itself there, where it has a terminal.
+#[test]
+fn a_reload_that_fails_in_the_foreground() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready").set("on_hup", "yes");
+    let fixture = fixture.set("changes", sandbox.write("changes", ""));
+    let run = fixture.run(&["start", "--debug"]).env("NO_COLOR", "1");
+    let mut terminal = Terminal::of(run);
+    terminal.shows("OK\n");
+    let pid = fixture.settled();
+    sandbox.write("changes", "WORKER=end-escapes-quietly\n");
+    sandbox.signal(pid, rustix::process::Signal::HUP);
+    terminal.shows("red");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    terminal.finish();
+    expect_harmless(&terminal.screen());
+}

@@ -197,6 +197,18 @@ pub(crate) fn reason(error: &io::Error) -> String {
     text
 }
 
+/// A text without what a terminal would obey: control characters, those of C1 too, are shown by their
+/// numbers, as `\u{1b}`. A worker that has given up its privileges may be anybody's by the time it
+/// says something to root.
+pub(crate) fn harmless(text: &str) -> String {
+    let show = |c: char| match c {
+        '\n' | '\t' => c.to_string(),
+        _ if c.is_control() => c.escape_unicode().to_string(),
+        _ => c.to_string(),
+    };
+    text.chars().map(show).collect()
+}
+
 /// An error with all its causes, `outer: inner: innermost`; a cause that the text before it
 /// already ends with is not said twice.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -24,11 +23,11 @@ use crate::sys::signal::{self, Signal};
 use crate::sys::thread;
 use crate::worker::Worker;
 
-use super::cannot;
 use super::coming::Coming;
 use super::keeper::{Kept, PASSED_ON};
 use super::reloader::{Origin, Reloader};
 use super::sentry::{Link, Sentry};
+use super::{cannot, complain};
 
 /// The callbacks of a definition.
 pub(crate) struct Hooks {
@@ -170,7 +169,7 @@ impl Birth {
 fn abandon(link: &Link, pid_file: Option<&PidFile>, why: String, code: u8) -> ! {
     if !link.tell(&Report::Failed(code, why.clone())) {
         // The start, which learns no more than the exit code, shows it where standard error is no file.
-        let _ = writeln!(io::stderr(), "ERROR: {why}");
+        complain(&why);
     }
     if let Some(pid_file) = pid_file {
         // If this fails, the process that waits for us tries again, with its own privileges.

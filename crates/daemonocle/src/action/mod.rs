@@ -1,6 +1,6 @@
 //! What can be done with a daemon, a file each: a definition goes in, an outcome comes out.
 //!
-//! Nothing here prints. Whoever wants to show how an action goes on gets [`Event`]s.
+//! Nothing here prints, but for what a daemon cannot tell otherwise (`complain`). Whoever wants to show how an action goes on gets [`Event`]s.
 
 #![forbid(unsafe_code)]
 
@@ -20,12 +20,13 @@ mod successor;
 mod together;
 mod watch;
 
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::config::Location;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, harmless};
 use crate::pid_file;
 use crate::sys::process::Pid;
 use crate::sys::signal::Signal;
@@ -178,4 +179,9 @@ fn still_starting(name: &str) -> Error {
 
 fn cannot(what: &str, error: io::Error) -> Error {
     Error::system(format!("cannot {what}"), error)
+}
+
+/// Tells on standard error what a daemon cannot tell otherwise. That may be a terminal.
+fn complain(what: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr(), "ERROR: {}", harmless(&what.to_string()));
 }

@@ -4,8 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
-use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -31,6 +30,7 @@ use crate::sys::signal::arrival::{Arrival, Sender};
 use crate::sys::thread;
 
 use super::coming::Coming;
+use super::complain;
 use super::sentry::Link;
 use super::watch::{Failure, Watch};
 
@@ -353,9 +353,4 @@ impl Reloader {
 
 pub(super) fn refused(why: &str) -> Error {
     Error::new(Kind::Start, format!("cannot reload: {why}"))
-}
-
-/// Writes to standard error.
-fn complain(error: &dyn fmt::Display) {
-    let _ = writeln!(io::stderr(), "ERROR: {error}");
 }

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -19,6 +19,7 @@ use crate::sys::rerun::Rerunner;
 use crate::sys::signal::Signal;
 use crate::sys::signal::arrival::{Arrival, Sender, Signals};
 
+use super::complain;
 use super::keeper::Kept;
 use super::reloader::Reloader;
 
@@ -79,7 +80,7 @@ impl Link {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe && newborn.is_intact() => {
                 let why = format!("cannot report to the command start: {}", reason(&error));
                 // Which shows it, where standard error is no file.
-                let _ = writeln!(io::stderr(), "ERROR: {why}");
+                complain(&why);
                 lifecycle.finish(&End::of_message(&why))
             }
             // That nobody is there, or the descriptor is gone, shows elsewhere.

@@ -11,7 +11,7 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
 use crate::action::{Details, Event, Field, Status, Value, Verb};
-use crate::error::{Error, reason};
+use crate::error::{Error, harmless, reason};
 
 use super::json;
 
@@ -114,18 +114,6 @@ fn one_line(name: &str) -> String {
         false => c.to_string(),
     };
     name.chars().map(show).collect()
-}
-
-/// A text without what a terminal would obey: control characters, those of C1 too, are shown by their
-/// numbers, as `\u{1b}`. A worker that has given up its privileges may be anybody's by the time it
-/// says something to root.
-fn harmless(text: &str) -> String {
-    let show = |c: char| match c {
-        '\n' | '\t' => c.to_string(),
-        _ if c.is_control() => c.escape_unicode().to_string(),
-        _ => c.to_string(),
-    };
-    text.chars().map(show).collect()
 }
 
 /// A text in colour, where the stream is one to show it.
