@@ -5,6 +5,7 @@
 //! $ cargo build --release -p daemonocle-tests --bin fixture --bin faults
 //! $ target/release/faults                      # everything; takes its time
 //! $ target/release/faults --every 20           # one run in twenty
+//! $ target/release/faults --every 4 --offset 1 # one in four; with 0, 2 and 3 it is all of them
 //! $ target/release/faults start stop           # only these commands
 //! $ target/release/faults restart --only 5:10  # only thread 5, call 10, as in a line of its own
 //! ```

@@ -15,12 +15,15 @@ pub(crate) fn main() -> ExitCode {
     // The daemons become our children, and we bury them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     sys::block_child_signals().unwrap();
-    let (mut every, mut only) = (1, None);
+    let (mut every, mut offset, mut only) = (1, 0, None);
     let mut chosen = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match (&*argument, ALL.into_iter().find(|scenario| scenario.name() == argument)) {
             ("--every", _) => every = arguments.next().and_then(|text| text.parse().ok()).unwrap(),
+            ("--offset", _) => {
+                offset = arguments.next().and_then(|text| text.parse().ok()).unwrap();
+            }
             ("--only", _) => only = arguments.next().map(|text| point(&text).unwrap()),
             (_, Some(scenario)) => chosen.push(scenario),
             _ => panic!("unknown: {argument}"),
@@ -33,7 +36,8 @@ pub(crate) fn main() -> ExitCode {
         "{:10}  {:>5}  {:>7}  {:>6}  {:>6}  {:>6}  {:>6}  broken",
         "", "calls", "threads", "failed", "killed", "held", "unmet"
     );
-    let broken: usize = chosen.into_iter().map(|scenario| sweep(scenario, every, only)).sum();
+    let broken: usize =
+        chosen.into_iter().map(|scenario| sweep(scenario, (every, offset), only)).sum();
     println!("{broken} promises broken");
     ExitCode::from(u8::from(broken > 0))
 }
@@ -44,14 +48,15 @@ fn point(text: &str) -> Option<Point> {
     Some(Point { thread: thread.parse().ok()?, place: place.parse().ok()? })
 }
 
-/// All faults in one scenario, or those of one call; how many promises were broken.
-fn sweep(scenario: Scenario, every: usize, only: Option<Point>) -> usize {
+/// Faults in one scenario, one in so many, beginning with this one, or those of one call; how many promises
+/// were broken.
+fn sweep(scenario: Scenario, (every, offset): (usize, usize), only: Option<Point>) -> usize {
     let mut calls = survey(scenario);
     let threads = calls.iter().map(|call| call.point.thread).max().unwrap_or(0) + 1;
     calls.retain(|call| only.is_none_or(|only| call.point == only));
     let plans: Vec<_> = calls.iter().flat_map(|call| faults(*call)).collect();
     let (mut failed, mut killed, mut held, mut unmet, mut broken) = (0, 0, 0, 0, 0);
-    for (call, fault) in plans.into_iter().step_by(every) {
+    for (call, fault) in plans.into_iter().skip(offset).step_by(every) {
         let (outcome, complaints) = scenario.run(Some((call, fault)));
         let count = match fault {
             Fault::Error(_) => &mut failed,
