@@ -73,8 +73,8 @@ fn look_through(location: &Location, place: Option<Byte>) -> io::Result<Answer> 
     /// How long everything else may take.
     const LONG: Duration = Duration::from_secs(10);
     let path = place::of_path(location);
-    let bytes = [place.unwrap_or(path), path];
-    let bytes = [bytes, bytes.map(place::in_between)].concat();
+    let entry = place.unwrap_or(path);
+    let bytes = [entry, path, place::in_between(entry), place::in_between(path)];
     // Anybody may hold thousands of such locks on files of his.
     let mut known: Vec<(Pid, bool)> = Vec::new();
     let mut wanted = |pid| match known.binary_search_by_key(&pid, |(pid, _)| *pid) {

@@ -12,14 +12,15 @@ use crate::sys::signal::{Blocked, Signal};
 pub(super) const FORWARDED: [Signal; 6] =
     [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP, Signal::USR1, Signal::USR2];
 
-/// What is taken from the queue.
-fn taken() -> Vec<Signal> {
-    [&FORWARDED[..], &[Signal::CONT, Signal::CHLD]].concat()
-}
+/// What is heard: all these, what ends a stop and what ends a child, and last what stops.
+const HEARD: [Signal; 9] = {
+    let [a, b, c, d, e, f] = FORWARDED;
+    [a, b, c, d, e, f, Signal::CONT, Signal::CHLD, Signal::TSTP]
+};
 
 /// Holds all of them back, so that they can be heard by way of [`Signals`].
 pub(super) fn block() -> io::Result<Blocked> {
-    Blocked::new(&[taken(), vec![Signal::TSTP]].concat())
+    Blocked::new(&HEARD)
 }
 
 pub(super) struct Signals {
@@ -30,7 +31,8 @@ pub(super) struct Signals {
 
 impl Signals {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { queue: Queue::new(&taken())?, stop: Queue::new(&[Signal::TSTP])? })
+        let (taken, stop) = HEARD.split_at(HEARD.len() - 1);
+        Ok(Self { queue: Queue::new(taken)?, stop: Queue::new(stop)? })
     }
 
     /// Of the queue, and of the TSTP.

@@ -69,8 +69,9 @@ impl Watch {
             process::is_child(guardian)
                 && process::session_of(pid).is_ok_and(|session| session == guardian.get())
         };
-        let group = proc::group(daemon.get()).unwrap_or_default();
-        for pid in group.into_iter().chain([daemon]) {
+        let mut group = proc::group(daemon.get()).unwrap_or_default();
+        group.push(daemon);
+        for pid in group {
             // Asked after the handle was opened.
             if let Ok(handle) = PidFd::open(pid)
                 && is_ours(pid)
