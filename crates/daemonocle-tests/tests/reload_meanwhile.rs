@@ -152,25 +152,35 @@ fn its_parent_is_asked_to_end_while_it_hands_over() {
 /// Makes it reload, and waits until it has let go of its locks, which it does so slowly that more can happen
 /// before the new one has them. `false`: skipped.
 fn is_handing_over(fixture: &Fixture<'_>, old: Pid, delay: &str, name: &str) -> bool {
-    if skip_unless_there_is("strace", name) {
+    if !is_traced(fixture, old, &["fcntl"], &[&format!("fcntl:delay_enter={delay}")], name) {
         return false;
     }
     let sandbox = fixture.sandbox();
-    let (pid, log) = (old.to_string(), sandbox.path("calls").display().to_string());
-    let slow = format!("inject=fcntl:delay_enter={delay}");
-    let words = ["strace", "-f", "-p", &pid, "-o", &log, "-e", "trace=fcntl", "-e", &slow];
-    let strace = fixture.watch(&words).spawn();
-    eventually("strace is there", || strace.stderr().contains("strace: "));
-    if !strace.stderr().contains(" attached") {
-        skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
-        return false;
-    }
     sandbox.signal(old, Signal::HUP);
     let let_go = format!("F_UNLCK, l_whence=SEEK_SET, l_start={LIFE}, l_len=1}}) = 0");
     eventually("it has let go", || sandbox.read("calls").contains(&let_go));
-    // It goes on observing until both are gone.
-    std::mem::forget(strace);
     true
+}
+
+/// Writes these calls of the daemon, and of whom it makes, to `calls`, and injects this into them. `false`: skipped.
+fn is_traced(fixture: &Fixture<'_>, pid: Pid, calls: &[&str], inject: &[&str], name: &str) -> bool {
+    if skip_unless_there_is("strace", name) {
+        return false;
+    }
+    let (pid, log) = (pid.to_string(), fixture.sandbox().path("calls").display().to_string());
+    let calls = format!("trace={}", calls.join(","));
+    let inject: Vec<_> = inject.iter().map(|what| format!("inject={what}")).collect();
+    let mut words = vec!["strace", "-f", "-p", &pid, "-o", &log, "-e", &calls];
+    inject.iter().for_each(|what| words.extend(["-e", what]));
+    let strace = fixture.watch(&words).spawn();
+    eventually("strace is there", || strace.stderr().contains("strace: "));
+    let is_there = strace.stderr().contains(" attached");
+    if !is_there {
+        skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
+    }
+    // It goes on until all are gone.
+    std::mem::forget(strace);
+    is_there
 }
 
 /// In the middle of a handover neither has all locks of a daemon. If just then the file is deleted, the old one

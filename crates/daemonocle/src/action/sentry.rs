@@ -210,11 +210,15 @@ impl Sentry {
 
     /// The daemon that has reloaded lets go of the PID file: from now on it is ours.
     fn take_over(&self) {
-        if let Some(Err(error)) = self.pid_file.as_ref().map(|pid_file| pid_file.take_back()) {
+        if let Some(Err(error)) = self.pid_file.as_ref().map(|pid_file| pid_file.take_over()) {
             self.link.tell(&Report::Failed(1, error.to_string()));
             self.lifecycle.finish(&End::of_message(&error.to_string()));
         }
         self.link.insist(&Report::Taken, &self.lifecycle);
+        // Not before: the old one would be left without it if that had failed.
+        if let Some(pid_file) = &self.pid_file {
+            pid_file.keep();
+        }
     }
 
     fn on_signal(&self, arrival: Arrival) {

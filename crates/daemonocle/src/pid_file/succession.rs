@@ -126,18 +126,63 @@ impl PidFile {
         Ok(Self { predecessor, is_ours, signs, ..file })
     }
 
-    /// As [`begin_life`](Self::begin_life), for the successor of a daemon that has let go of the file, and
-    /// for that daemon itself if there is no successor after all.
-    pub(crate) fn take_back(&self) -> Result<(), Error> {
-        let is_successor = self.predecessor.is_some() && own().is_none();
-        self.take_life(if is_successor { Life::Handed } else { Life::Back })?;
-        if !is_successor {
-            for byte in self.places.map(place::in_between) {
-                // Cannot fail, whether it is held or not.
-                let _ = lock::release_own(&self.file, byte);
-            }
-        }
-        *self.is_ours() = true;
+    /// As [`begin_life`](Self::begin_life), for the successor of a daemon that has let go of the file. Until
+    /// that has heard of it, and the file is [kept](Self::keep), it may still be that one's.
+    pub(crate) fn take_over(&self) -> Result<(), Error> {
+        self.take_life(Life::Handed)?;
         self.write_pid(Pid::current())
+    }
+
+    /// From now on this process removes the file at its end.
+    pub(crate) fn keep(&self) {
+        *self.is_ours() = true;
+    }
+
+    /// For a daemon that has let go of the file, if there is no successor after all.
+    pub(crate) fn take_back(&self) -> Result<(), Error> {
+        self.take_life(Life::Back)?;
+        for byte in self.places.map(place::in_between) {
+            // Cannot fail, whether it is held or not.
+            let _ = lock::release_own(&self.file, byte);
+        }
+        self.keep();
+        self.write_pid(Pid::current())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::pid_file::Claim;
+
+    /// One process is both here, which its record locks cannot tell.
+    #[test]
+    fn a_successor_leaves_the_file_alone_until_it_keeps_it()
+    -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let mut settings = Settings::new("example".into());
+        settings.pid_file = Some(dir.path().join("example.pid"));
+        let config = settings.validate()?;
+        let location = config.location.as_ref().ok_or("no PID file")?;
+        let Claim::Ours { file: old, .. } =
+            PidFile::claim(location, 0o022, config.owner(), config.patience())?
+        else {
+            return Err("somebody has it".into());
+        };
+        old.begin_life()?;
+        let (dir, is_ours) = (Dir::inherited(old.dir.as_fd().try_clone_to_owned()?)?, false);
+        let new = PidFile::new(location, old.file.try_clone()?, dir, old.inode, old.places);
+        let new = PidFile { is_ours: Mutex::new(is_ours), ..new };
+        assert!(old.let_go());
+        new.take_over()?;
+        new.remove()?;
+        assert!(location.path.exists(), "it may still be the old one's");
+        new.keep();
+        new.remove()?;
+        assert!(!location.path.exists());
+        Ok(())
     }
 }
