@@ -365,3 +365,34 @@ fn a_stop_that_is_taken_back_stops_nobody() {
     fixture.stop().expect(0, "Stopping example ... OK\n", "");
     assert_eq!(running.finish().code(), Some(0));
 }
+
+/// A TSTP that comes when a CONT has been seen and not yet been taken: the kernel drops that.
+#[test]
+fn a_stop_takes_back_what_is_about_to_be_taken() {
+    let name = "a_stop_takes_back_what_is_about_to_be_taken";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite");
+    let (running, daemon) = begun(&fixture);
+    let (pid, log) = (running.pid().to_string(), sandbox.path("calls").display().to_string());
+    let slow = "inject=read:delay_enter=500ms";
+    let words = ["strace", "-p", &pid, "-o", &log, "-e", "trace=?poll,ppoll,read", "-e", slow];
+    let strace = fixture.watch(&words).spawn();
+    eventually("strace is there", || strace.stderr().contains("strace: "));
+    if !strace.stderr().contains(" attached") {
+        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
+    }
+    sandbox.signal(running.pid(), Signal::CONT);
+    eventually("it has seen it", || sandbox.read("calls").contains("revents=POLLIN"));
+    sandbox.signal(running.pid(), Signal::TSTP);
+    for pid in [daemon, running.pid()] {
+        eventually("it has stopped", || {
+            stat(pid).is_some_and(|stat| ['T', 't'].contains(&stat.state))
+        });
+    }
+    sandbox.signal(running.pid(), Signal::CONT);
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    assert_eq!(running.finish().code(), Some(0));
+}

@@ -215,13 +215,15 @@ pub(crate) struct Queue(OwnedFd);
 impl Queue {
     pub(crate) fn new(signals: &[Signal]) -> io::Result<Self> {
         let set = set_of(signals)?;
+        // What poll(2) has shown may be gone: the kernel drops a CONT when a TSTP comes.
+        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
         // SAFETY: the set is valid for the whole call, which makes a new descriptor.
-        let fd = check(unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC) })?;
+        let fd = check(unsafe { libc::signalfd(-1, &raw const set, flags) })?;
         // SAFETY: it has just been made, and nobody else knows it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// The next signal; blocks until there is one.
+    /// The next signal; `EAGAIN` if there is none.
     pub(crate) fn next(&self) -> io::Result<Arrival> {
         let mut info = [0; size_of::<libc::signalfd_siginfo>()];
         let read = retry(|| Ok(rustix::io::read(&self.0, &mut info)?))?;
