@@ -268,7 +268,9 @@ fn begin(
             let _ = pid_file.remove();
         }
     });
-    let lifecycle = Lifecycle::new(hook, forwarder, mark_ending, tell, clean_up)
+    // The parent of a new process that is about to take over.
+    let predecessor = if is_successor { process::parent() } else { None };
+    let lifecycle = Lifecycle::new(hook, forwarder, predecessor, mark_ending, tell, clean_up)
         .map_err(|error| cannot("make the shutdown handle", error))?;
     let lifecycle = Arc::new(lifecycle);
 

@@ -55,7 +55,8 @@ impl Coming {
     }
 
     /// If `hand_over` works, it is left to itself from then on; `None`: it is too late for that. Until it is
-    /// certain, this process does not [end](Self::end), or nobody would know who is the daemon.
+    /// certain, for twelve seconds at most, this process does not [end](Self::end), or nobody would know who
+    /// is the daemon.
     pub(super) fn leave<E>(
         &self,
         hand_over: impl FnOnce() -> Result<(), E>,

@@ -295,23 +295,27 @@ impl Reloader {
                 && listener::let_go()
                 && self.pid_file.as_ref().is_none_or(|pid_file| pid_file.let_go());
             if !is_let_go {
-                return Err(too_late());
+                return Err((too_late(), Ok(())));
             }
             let taken = match watch.starter.reply(Reply::Accepted) {
                 Ok(()) => watch.until_taken(deadline_in(TAKING)),
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Death),
                 Err(error) => Err(Failure::System("tell the successor", error)),
             };
-            match taken {
-                Ok(()) => self.is_taken_over_by(successor),
-                Err(failure) => {
-                    self.take_back(successor);
-                    return Err(failure);
-                }
-            }
+            taken.map_err(|failure| (failure, self.take_back(successor)))?;
+            self.is_taken_over_by(successor);
             Ok(())
         };
-        self.coming.leave(hand_over).unwrap_or_else(|| Err(too_late()))
+        match self.coming.leave(hand_over) {
+            None => Err(too_late()),
+            Some(Ok(())) => Ok(()),
+            Some(Err((failure, Ok(())))) => Err(failure),
+            // Nobody would find the daemon any more. Told here, where its end is not waited for by itself.
+            Some(Err((_, Err(error)))) => {
+                let why = format!("its successor has died, and {error}");
+                self.lifecycle.finish(&crate::shutdown::End::of_message(&why))
+            }
+        }
     }
 
     fn is_taken_over_by(&self, successor: Pid) {
@@ -327,23 +331,20 @@ impl Reloader {
     }
 
     /// Takes everything back from a successor that has failed.
-    fn take_back(&self, successor: Pid) {
-        let Some(pid_file) = &self.pid_file else { return };
+    fn take_back(&self, successor: Pid) -> Result<(), Error> {
+        let Some(pid_file) = &self.pid_file else { return Ok(()) };
         // It must not be in the way.
         signal_child(successor, Signal::KILL);
         process::wait_for_death(successor);
         listener::take_back();
-        if let Err(error) = pid_file.take_back() {
-            // Nobody would find the daemon any more.
-            let why = format!("its successor has died, and {error}");
-            self.lifecycle.finish(&crate::shutdown::End::of_message(&why));
-        }
+        pid_file.take_back()
     }
 
     /// A signal that has asked for the end while this process handed over meant the daemon, which is the
     /// successor by now.
     pub(super) fn pass_on_late(&self) {
-        if let (Some(successor), Some(signal)) = (self.successor.get(), self.lifecycle.asked())
+        if let (Some(successor), Some(signal)) =
+            (self.successor.get(), self.lifecycle.first_signal())
             && !self.is_passed_on.swap(true, Ordering::SeqCst)
         {
             signal_child(*successor, signal);

@@ -58,12 +58,15 @@ pub(crate) struct Lifecycle {
     clean_up: Box<dyn Fn() + Send + Sync>,
     cleaned: Once,
     signals: SignalCount,
+    /// The signal that came first when the daemon was already ending by itself, or 0.
+    missed: AtomicI32,
 }
 
 impl Lifecycle {
     pub(crate) fn new(
         hook: Option<Hook>,
         forwarder: Option<Pid>,
+        predecessor: Option<Pid>,
         mark_ending: Box<dyn Fn() + Send + Sync>,
         tell: Box<dyn Fn(&End) + Send + Sync>,
         clean_up: Box<dyn Fn() + Send + Sync>,
@@ -83,13 +86,19 @@ impl Lifecycle {
             tell,
             clean_up,
             cleaned: Once::new(),
-            signals: SignalCount::new(forwarder),
+            signals: SignalCount::new(forwarder, predecessor),
+            missed: AtomicI32::new(0),
         })
     }
 
     /// The signal that has asked for the end, if one has.
     pub(crate) fn asked(&self) -> Option<Signal> {
         Signal::new(self.asked.load(Ordering::SeqCst))
+    }
+
+    /// The first signal that would have asked for the end, and has if it was not too late for that.
+    pub(crate) fn first_signal(&self) -> Option<Signal> {
+        self.asked().or_else(|| Signal::new(self.missed.load(Ordering::SeqCst)))
     }
 
     /// Whether the worker is expected to return by itself.
@@ -156,11 +165,13 @@ impl Lifecycle {
             self.dispatched.load(Ordering::SeqCst) || self.finishing.load(Ordering::SeqCst);
         if before == 0 {
             // A daemon that is ending by itself has nothing more to be asked.
-            if !is_ending {
-                self.ask(arrival.signal);
-                if !self.taken.load(Ordering::SeqCst) {
-                    self.dispatch(arrival.signal);
-                }
+            if is_ending {
+                self.missed.store(arrival.signal.number(), Ordering::SeqCst);
+                return;
+            }
+            self.ask(arrival.signal);
+            if !self.taken.load(Ordering::SeqCst) {
+                self.dispatch(arrival.signal);
             }
         } else if arrival.signal == Signal::HUP {
             // The terminal's end, or a supervisor's courtesy to shells, comes along with a request
@@ -270,20 +281,24 @@ fn wait_for_the_end() -> ! {
 /// How often the end was asked for.
 ///
 /// In the foreground one Ctrl-C may arrive twice: from the terminal, and from the parent process
-/// that got it too and passes it on. What came directly and what was passed on are therefore
-/// counted apart, and the larger number is how often somebody asked. The action `stop` only ever is
+/// that got it too and passes it on; and so may one that has met a reload, by way of the process that
+/// has handed over. What came directly and what each of them passed on are therefore
+/// counted apart, and the largest number is how often somebody asked. The action `stop` only ever is
 /// the first to ask, however often it is repeated: it kills nothing unless told to.
 struct SignalCount {
     forwarder: Option<Pid>,
+    predecessor: Option<Pid>,
     direct: AtomicU32,
     forwarded: AtomicU32,
+    handed_on: AtomicU32,
     stops: AtomicU32,
 }
 
 impl SignalCount {
-    fn new(forwarder: Option<Pid>) -> Self {
+    fn new(forwarder: Option<Pid>, predecessor: Option<Pid>) -> Self {
         let zero = || AtomicU32::new(0);
-        Self { forwarder, direct: zero(), forwarded: zero(), stops: zero() }
+        let (direct, forwarded, handed_on, stops) = (zero(), zero(), zero(), zero());
+        Self { forwarder, predecessor, direct, forwarded, handed_on, stops }
     }
 
     fn count(&self, sender: Sender) {
@@ -294,6 +309,9 @@ impl SignalCount {
             (Sender::Process(Some(sender)), Some(forwarder)) if sender == forwarder => {
                 self.forwarded.fetch_add(1, Ordering::SeqCst);
             }
+            (Sender::Process(Some(sender)), _) if Some(sender) == self.predecessor => {
+                self.handed_on.fetch_add(1, Ordering::SeqCst);
+            }
             _ => {
                 self.direct.fetch_add(1, Ordering::SeqCst);
             }
@@ -301,8 +319,10 @@ impl SignalCount {
     }
 
     fn requests(&self) -> u32 {
-        let signals = self.direct.load(Ordering::SeqCst).max(self.forwarded.load(Ordering::SeqCst));
-        signals + self.stops.load(Ordering::SeqCst)
+        let [direct, forwarded, handed_on, stops] =
+            [&self.direct, &self.forwarded, &self.handed_on, &self.stops]
+                .map(|count| count.load(Ordering::SeqCst));
+        direct.max(forwarded).max(handed_on) + stops
     }
 }
 
@@ -313,7 +333,7 @@ mod tests {
     #[test]
     fn one_ctrl_c_that_arrives_twice_is_one() {
         let parent = Pid::current();
-        let count = SignalCount::new(Some(parent));
+        let count = SignalCount::new(Some(parent), None);
         count.count(Sender::Kernel);
         count.count(Sender::Process(Some(parent)));
         assert_eq!(count.requests(), 1);
@@ -322,15 +342,25 @@ mod tests {
         count.count(Sender::Process(None));
         assert_eq!(count.requests(), 2);
     }
+
+    #[test]
+    fn what_a_predecessor_hands_on_is_no_second_request() {
+        let predecessor = Pid::current();
+        let count = SignalCount::new(None, Some(predecessor));
+        count.count(Sender::Kernel);
+        count.count(Sender::Process(Some(predecessor)));
+        assert_eq!(count.requests(), 1);
+    }
+
     #[test]
     fn repeated_stops_are_one_request() {
-        let count = SignalCount::new(None);
+        let count = SignalCount::new(None, None);
         count.count(Sender::Polite);
         count.count(Sender::Polite);
         assert_eq!(count.requests(), 1);
         count.count(Sender::Process(None));
         assert_eq!(count.requests(), 2, "one of kill(1) is a second thought");
-        let count = SignalCount::new(None);
+        let count = SignalCount::new(None, None);
         count.count(Sender::Kernel);
         count.count(Sender::Polite);
         assert_eq!(count.requests(), 1, "a stop never is");
