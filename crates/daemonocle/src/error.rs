@@ -201,12 +201,14 @@ pub(crate) fn reason(error: &io::Error) -> String {
 /// numbers, as `\u{1b}`. A worker that has given up its privileges may be anybody's by the time it
 /// says something to root.
 pub(crate) fn harmless(text: &str) -> String {
-    let show = |c: char| match c {
-        '\n' | '\t' => c.to_string(),
-        _ if c.is_control() => c.escape_unicode().to_string(),
-        _ => c.to_string(),
-    };
-    text.chars().map(show).collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() && !['\n', '\t'].contains(&c) {
+            true => shown.extend(c.escape_unicode()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// An error with all its causes, `outer: inner: innermost`; a cause that the text before it

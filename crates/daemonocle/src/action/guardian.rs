@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::pid_file::PidFile;
 use crate::startup::{Newborn, Report};
 use crate::sys::fd::{Numbers, receive, send, wait_readable};
-use crate::sys::process::{self, Children, Fork, Pid, PidFd, SingleThreaded, exit_now};
+use crate::sys::process::{self, Children, Fork, Pid, SingleThreaded, exit_now};
 use crate::sys::signal::arrival::Signals;
 use crate::sys::signal::{self, Signal};
 
@@ -128,8 +128,8 @@ pub(super) fn run(
 pub(super) struct Reins {
     /// Its end tells the guardian that the starter is dead.
     pub(super) hold: OwnedFd,
-    /// `None` where there are no pidfds, or when it is dead.
-    pub(super) handle: Option<PidFd>,
+    /// Our own child, not yet waited for.
+    pub(super) guardian: Pid,
 }
 
 /// What the command `start` asks the guardian to do to a daemon.
@@ -151,9 +151,7 @@ impl Order {
     pub(super) fn give(self, reins: &Reins, which: usize) -> bool {
         // It fails only when the guardian is dead.
         let is_given = send(reins.hold.as_fd(), &self.encode(which)).is_ok();
-        if let Some(guardian) = &reins.handle {
-            let _ = guardian.send(Signal::CONT);
-        }
+        process::signal_child(reins.guardian, Signal::CONT);
         is_given
     }
 

@@ -16,7 +16,7 @@ use crate::startup::{Newborn, Reply, Starter, channel};
 use crate::sys::fd::{dev_null, ensure_standard_streams, is_socket, pipe, socket_pair};
 use crate::sys::fs::Inode;
 use crate::sys::proc;
-use crate::sys::process::{self, Children, Fork, Pid, PidFd, SingleThreaded};
+use crate::sys::process::{self, Children, Fork, Pid, SingleThreaded};
 use crate::sys::signal::Signal;
 use crate::worker::Worker;
 
@@ -237,7 +237,7 @@ impl Launch {
             Ok(pid) => {
                 let pid = watch.public_pid(pid);
                 // The guardian's end is all that is waited for. The rest is done meanwhile.
-                dismiss(watch.child(), guardian);
+                dismiss(guardian);
                 drop((hold, watch));
                 events(Event::Done);
                 bury(guardian);
@@ -245,10 +245,10 @@ impl Launch {
             }
             Err(failure) => {
                 // Our own child, not yet waited for.
-                let reins = Reins { hold, handle: PidFd::open(guardian).ok() };
+                let reins = Reins { hold, guardian };
                 watch.put_down(|order| order.give(&reins, 0));
                 watch.end_unguarded(guardian);
-                dismiss(watch.child(), guardian);
+                dismiss(guardian);
                 drop(reins);
                 let failure = match (failure, bury(guardian).and_then(guardian::complaint)) {
                     (Failure::Death, Some(error)) if watch.knows_nothing() => {
@@ -343,13 +343,9 @@ pub(super) fn make_leash() -> Result<(OwnedFd, OwnedFd), Error> {
 }
 
 /// Lets the guardian go. It has nothing left to do, and is killed: its own way out is longer, and
-/// closed to one that somebody has stopped. Where there are no pidfds, it leaves when its leash ends.
-pub(super) fn dismiss(handle: Option<&PidFd>, guardian: Pid) {
-    // Where the caller ignores SIGCHLD or has buried it, the number may be somebody else's by now.
-    if let Some(handle) = handle.filter(|_| !process::has_ended(guardian)) {
-        // It fails only if it has ended since.
-        let _ = handle.send(Signal::KILL);
-    }
+/// closed to one that somebody has stopped.
+pub(super) fn dismiss(guardian: Pid) {
+    process::signal_child(guardian, Signal::KILL);
 }
 
 /// Waits for the guardian's end. Once it is gone the daemon belongs to PID 1, as everybody expects

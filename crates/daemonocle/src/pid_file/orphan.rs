@@ -14,7 +14,7 @@ use crate::sys::fd::{deadline_in, has_passed};
 use crate::sys::fs::Dir;
 use crate::sys::lock::Byte;
 use crate::sys::proc;
-use crate::sys::proc::files::{LockKind, OpenFile, open_files};
+use crate::sys::proc::files::{LockKind, OpenFile, holds_lock, open_files};
 use crate::sys::proc::locks::{HeldLock, Search, listed_locks, locks_by_process};
 use crate::sys::process::{Pid, PidFd};
 use crate::sys::{is_shortage, user};
@@ -46,17 +46,17 @@ fn find_by_list(location: &Location, place: Option<Byte>) -> io::Result<Option<R
     /// How often a lock that was listed may be gone when its holder is looked at, because he has just handed
     /// over to somebody else. More often than that one is not who is looked for.
     const ROUNDS: usize = 3;
-    let mut answer = Answer::Changing;
+    /// How long everything may take.
+    const LONG: Duration = Duration::from_secs(10);
+    let deadline = deadline_in(LONG);
     for _ in 0..ROUNDS {
-        answer = look_through(location, place)?;
-        if !matches!(answer, Answer::Changing) {
-            break;
+        match look_through(location, place, deadline)? {
+            Answer::Running(running) => return Ok(Some(running)),
+            Answer::Nobody => break,
+            Answer::Changing => {}
         }
     }
-    Ok(match answer {
-        Answer::Running(running) => Some(running),
-        Answer::Nobody | Answer::Changing => None,
-    })
+    Ok(None)
 }
 
 /// What a look through the locks has come to.
@@ -67,11 +67,13 @@ enum Answer {
     Changing,
 }
 
-fn look_through(location: &Location, place: Option<Byte>) -> io::Result<Answer> {
+fn look_through(
+    location: &Location,
+    place: Option<Byte>,
+    deadline: Option<Instant>,
+) -> io::Result<Answer> {
     /// Ample for the locks of an honest machine.
     const BRIEFLY: Duration = Duration::from_millis(500);
-    /// How long everything else may take.
-    const LONG: Duration = Duration::from_secs(10);
     let path = place::of_path(location);
     let entry = place.unwrap_or(path);
     let bytes = [entry, path, place::in_between(entry), place::in_between(path)];
@@ -88,21 +90,20 @@ fn look_through(location: &Location, place: Option<Byte>) -> io::Result<Answer> 
         }
     };
     let listed = listed_locks(&bytes, 4, &mut wanted, deadline_in(BRIEFLY))?;
-    let deadline = deadline_in(LONG);
     let first = |search: &Search| first(location, place, &search.found, deadline);
     match first(&listed)? {
-        Answer::Nobody if !listed.is_complete => {}
+        Answer::Nobody | Answer::Changing if !listed.is_complete => {}
         answer => return Ok(answer),
     }
     let held = locks_by_process(&bytes, &mut wanted, deadline)?;
     match first(&held)? {
-        Answer::Nobody if !held.is_complete => {}
+        Answer::Nobody | Answer::Changing if !held.is_complete => {}
         answer => return Ok(answer),
     }
     // There are some who may not be looked at, and for them there is only the list.
     let listed = listed_locks(&bytes, 1, &mut wanted, deadline)?;
     match first(&listed)? {
-        Answer::Nobody if !listed.is_complete => Err(too_many()),
+        Answer::Nobody | Answer::Changing if !listed.is_complete => Err(too_many()),
         answer => Ok(answer),
     }
 }
@@ -149,14 +150,23 @@ fn first(
         };
         let is_ours = users.iter().all(|user| *user == user::effective());
         match examine(location, place, lock, handle, is_ours)? {
+            // Who has it still is somebody else.
+            None if holds_lock(lock.pid, lock.inode, LockKind::Record, lock.byte)? => {}
             None => answer = Answer::Changing,
-            Some(running) if running.is_ending && running.is_gone_in_time()? => {}
+            Some(running) if running.is_ending && is_gone(&running)? => {}
             Some(running) => {
                 return Ok(Answer::Running(Running { is_ending: false, ..running }));
             }
         }
     }
     Ok(answer)
+}
+
+/// Whether it has ended, or does so in good time.
+fn is_gone(running: &Running) -> io::Result<bool> {
+    // Where there are no pidfds, only what /proc says by then tells.
+    let is_dead = |stat: proc::Stat| stat.is_dead();
+    Ok(running.is_gone_in_time()? || proc::stat(running.holder)?.is_none_or(is_dead))
 }
 
 /// The permissions of anybody but the owner to write: who has them can lock the file.

@@ -136,24 +136,13 @@ pub(super) fn are_absent(location: &Location, dir: Option<(&Dir, Byte)>) -> bool
 
 /// Makes sure that whoever has signs for the entry would be found in /proc.
 pub(super) fn require_visible(location: &Location, dir: &Dir, entry: Byte) -> io::Result<()> {
-    let look = |dir: &Dir| match dir.open_readable()? {
-        Some(dir) => lock::marker(&dir, place::of_mark(entry)),
-        None => Ok(None),
-    };
     let root = root(location)?;
     for dir in root.iter().chain([dir]) {
-        match look(dir)? {
-            Some(Holder::Invisible) => {
-                return Err(io::Error::other(
-                    "a process outside this PID namespace may be the daemon that has lost it (see lslocks)",
-                ));
-            }
-            Some(Holder::Process(pid)) if !proc::is_own() => {
-                return Err(io::Error::other(format!(
-                    "process {pid} may be the daemon that has lost it, and /proc does not tell of it"
-                )));
-            }
-            _ => {}
+        let Some(dir) = dir.open_readable()? else { continue };
+        let marker = lock::marker(&dir, place::of_mark(entry))?;
+        if marker.is_some_and(|marker| marker == Holder::Invisible || !proc::is_own()) {
+            let why = "a process that is out of sight may be the daemon that has lost it";
+            return Err(io::Error::other(why));
         }
     }
     Ok(())

@@ -69,7 +69,7 @@ impl PidFile {
         }
         let [entry, path] = self.places;
         // At every moment somebody must be found, also where the file is not in its place any more. Where a
-        // reader is in the way, it is done without.
+        // reader is in the way, or there is no memory for them, it is done without.
         for byte in self.places.map(place::in_between) {
             let _ = lock::try_own(&self.file, byte);
         }

@@ -77,7 +77,7 @@ impl Awaited {
         drop(self.reserve.take());
         let accepted = self.accept(pid)?;
         if accepted.is_none() {
-            self.reserve = Some(self.socket.try_clone()?);
+            self.reserve = self.socket.try_clone().ok();
         }
         Ok(accepted)
     }

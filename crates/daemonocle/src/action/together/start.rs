@@ -107,9 +107,9 @@ pub(crate) fn start_together(
 struct Crew {
     members: Vec<Member>,
     many: Many,
-    /// The guardian: our own child, not yet waited for.
-    guardian: Pid,
     reins: Reins,
+    /// The guardian; `None` where there are no pidfds, or when it is dead.
+    handle: Option<PidFd>,
 }
 
 struct Member {
@@ -177,11 +177,12 @@ impl Crew {
             state: State::Coming,
             is_heard: [false; 2],
         });
-        let reins = Reins { hold, handle: PidFd::open(guardian).ok() };
-        let mut crew = Self { members: members.collect(), many, guardian, reins };
+        let reins = Reins { hold, guardian };
+        let handle = PidFd::open(guardian).ok();
+        let mut crew = Self { members: members.collect(), many, reins, handle };
         crew.watch();
         let outcomes = crew.conclude();
-        dismiss(crew.reins.handle.as_ref(), guardian);
+        dismiss(guardian);
         drop(crew);
         bury(guardian);
         Ok(outcomes)
@@ -228,7 +229,7 @@ impl Crew {
         for index in 0..self.members.len() {
             self.tune(index);
         }
-        if let Some(guardian) = &self.reins.handle {
+        if let Some(guardian) = &self.handle {
             // Without this, the end of the channels tells of its death.
             let _ = self.many.add(guardian.as_fd(), GUARDIAN);
         }
@@ -252,7 +253,7 @@ impl Crew {
 
     fn on_news(&mut self, number: u64) {
         if number == GUARDIAN {
-            if let Some(guardian) = self.reins.handle.take() {
+            if let Some(guardian) = self.handle.take() {
                 let _ = self.many.remove(guardian.as_fd());
             }
             for index in 0..self.members.len() {
@@ -300,7 +301,7 @@ impl Crew {
             }
         }
         if member.watch.is_over() {
-            member.settle(self.guardian);
+            member.settle(self.reins.guardian);
         }
     }
 
@@ -316,7 +317,7 @@ impl Crew {
                 self.on_step(index, Ok(step));
             }
             _ if member.watch.insist(|order| order.give(&self.reins, index)) => {}
-            _ => member.settle(self.guardian),
+            _ => member.settle(self.reins.guardian),
         }
         self.tune(index);
     }
@@ -347,14 +348,14 @@ impl Crew {
                 member.watch.put_down(|order| order.give(&self.reins, index));
                 let error = io::Error::from_raw_os_error(code);
                 member.state = State::Leaving(Failure::System("wait for the daemons", error));
-                member.settle(self.guardian);
+                member.settle(self.reins.guardian);
             }
         }
     }
 
     /// Accepts those that have started, and tells of each what has become of it.
     fn conclude(&mut self) -> Vec<Placed> {
-        let Self { members, guardian, reins, .. } = self;
+        let Self { members, reins, .. } = self;
         let conclude = |(index, mut member): (usize, Member)| {
             if let State::Certain(pid) = member.state {
                 match member.launch.announce(&mut member.watch, pid) {
@@ -368,7 +369,7 @@ impl Crew {
                     }
                 }
             }
-            member.settle(*guardian);
+            member.settle(reins.guardian);
             let error = match member.state {
                 State::Failed(error) => error,
                 _ => Error::new(Kind::Start, "nobody saw what has become of it"),

@@ -322,11 +322,6 @@ impl Watch {
         self.died.is_none() && self.ending.is_none()
     }
 
-    /// What refers to our own child, as long as it is not known to have ended.
-    pub(super) fn child(&self) -> Option<&PidFd> {
-        self.child.as_ref()
-    }
-
     /// Whether its guardian has told of the daemon's death, or both are dead.
     pub(super) fn is_over(&self) -> bool {
         self.died.is_some() || !self.listening

@@ -71,14 +71,18 @@ impl Watch {
         };
         let mut group = proc::group(daemon.get()).unwrap_or_default();
         group.push(daemon);
+        let mut killed = Vec::with_capacity(group.len());
         for pid in group {
             // Asked after the handle was opened.
-            if let Ok(handle) = PidFd::open(pid)
-                && is_ours(pid)
-                && handle.send(Signal::KILL).is_ok()
-            {
-                let _ = wait_readable([Some(handle.as_fd())], deadline_in(DYING));
+            let Ok(handle) = PidFd::open(pid) else { continue };
+            if is_ours(pid) {
+                let _ = handle.send(Signal::KILL);
+                killed.push(handle);
             }
+        }
+        let deadline = deadline_in(DYING);
+        for handle in killed {
+            let _ = wait_readable([Some(handle.as_fd())], deadline);
         }
     }
 }

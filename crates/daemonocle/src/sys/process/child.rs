@@ -71,7 +71,7 @@ fn peek(child: Pid, more: rx::WaitIdOptions) -> io::Result<Option<rx::WaitIdStat
 }
 
 /// Whether a child has ended, without burying it (`WNOWAIT`, waitid(2)).
-pub(crate) fn has_ended(child: Pid) -> bool {
+fn has_ended(child: Pid) -> bool {
     // No such child: somebody else has buried it.
     !matches!(peek(child, rx::WaitIdOptions::NOHANG), Ok(None))
 }

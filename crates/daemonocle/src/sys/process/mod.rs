@@ -16,8 +16,8 @@ use super::signal::{Blocked, Signal};
 use super::{check, proc, user};
 
 pub(crate) use child::{
-    Children, ended_child, has_children, has_ended, is_child, kill_child, send_to_child,
-    signal_child, try_wait, wait, wait_for_death,
+    Children, ended_child, has_children, is_child, kill_child, send_to_child, signal_child,
+    try_wait, wait, wait_for_death,
 };
 
 /// The number of a process: always positive, so that it can never be taken for a group or for
