@@ -1,6 +1,7 @@
 //! What can be done with a daemon, a file each: a definition goes in, an outcome comes out.
 //!
-//! Nothing here prints, but for what a daemon cannot tell otherwise (`complain`). Whoever wants to show how an action goes on gets [`Event`]s.
+//! Nothing here prints, but for what a daemon cannot tell otherwise (`complain`). Whoever wants to show how
+//! an action goes on gets [`Event`]s.
 
 #![forbid(unsafe_code)]
 
