@@ -4,8 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 
 use daemonocle_tests::{
-    Fixture, LIFE, Lock, Pid, STARTUP, Sandbox, eventually, is_alive, skip, skip_unless_there_is,
-    stat,
+    DEADLINE, Fixture, LIFE, Lock, Pid, STARTUP, Sandbox, eventually, is_alive, skip,
+    skip_unless_there_is, stat, within,
 };
 use rustix::process::Signal;
 
@@ -115,7 +115,7 @@ fn the_old_one_ends_while_it_hands_over() {
     let fixture = fixture.set("out", sandbox.write("out", ""));
     let fixture = fixture.set("changes", sandbox.write("changes", ""));
     let old = fixture.started();
-    if !is_handing_over(&fixture, old, "100ms", "the_old_one_ends_while_it_hands_over") {
+    if !is_handing_over(&fixture, old, "60ms", "the_old_one_ends_while_it_hands_over") {
         return;
     }
     sandbox.signal(old, Signal::TERM);
@@ -158,7 +158,8 @@ fn is_handing_over(fixture: &Fixture<'_>, old: Pid, delay: &str, name: &str) -> 
     let sandbox = fixture.sandbox();
     sandbox.signal(old, Signal::HUP);
     let let_go = format!("F_UNLCK, l_whence=SEEK_SET, l_start={LIFE}, l_len=1}}) = 0");
-    eventually("it has let go", || sandbox.read("calls").contains(&let_go));
+    let is_done = || sandbox.read("calls").contains(&let_go).then_some(());
+    assert!(within(DEADLINE, is_done).is_some(), "it has not let go: {}", sandbox.read("calls"));
     true
 }
 
