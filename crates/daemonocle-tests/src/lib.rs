@@ -24,7 +24,7 @@ mod trace;
 mod wait;
 
 pub use fixture::{Fixture, NOT_START, program};
-pub use lock::{ALL, CLAIM, LIFE, Lock, PROGRAMS, STARTUP, STAYING, places, put_up_sign};
+pub use lock::{ALL, CLAIM, LIFE, Lock, PROGRAMS, STARTUP, STAYING, holder, places, put_up_sign};
 pub use machine::Machine;
 pub use parity::{Answer, Side, both};
 pub use privilege::{is_root, skip, skip_unless_root, skip_unless_there_is};

@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::process::Pid;
+
 /// The byte that says that a daemon is being started.
 pub const STARTUP: i64 = 1 << 30;
 /// The byte that a daemon's open file description holds.
@@ -93,4 +95,24 @@ impl Lock {
         let code = unsafe { libc::fcntl(file.as_raw_fd(), command, &raw const lock) };
         assert_eq!(code, 0, "{}", std::io::Error::last_os_error());
     }
+}
+
+/// Who has a lock for writing of its own on this byte, or the caller itself, if that has it.
+///
+/// # Panics
+///
+/// If the kernel does not tell.
+#[must_use]
+#[track_caller]
+pub fn holder(file: &File, byte: i64) -> Option<Pid> {
+    // SAFETY: all zero is a valid value of this plain struct.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_RDLCK as libc::c_short;
+    lock.l_start = byte;
+    lock.l_len = 1;
+    // Asked in the name of the description, to which a lock of the caller's is somebody else's.
+    // SAFETY: the descriptor is open, and the command reads and writes this struct.
+    let code = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+    assert_eq!(code, 0, "{}", std::io::Error::last_os_error());
+    (lock.l_type != libc::F_UNLCK as libc::c_short).then_some(lock.l_pid)
 }
