@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 use crate::handover::{Handover, VARIABLE};
 use crate::listener::{self, LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID};
 use crate::pid_file::PidFile;
-use crate::shutdown::Lifecycle;
+use crate::shutdown::{End, Lifecycle};
 use crate::startup::{Newborn, Reply, Report, channel};
 use crate::sys::answer::{Ticket, answer};
 use crate::sys::fd::deadline_in;
@@ -313,7 +313,7 @@ impl Reloader {
             // Nobody would find the daemon any more. Told here, where its end is not waited for by itself.
             Some(Err((_, Err(error)))) => {
                 let why = format!("its successor has died, and {error}");
-                self.lifecycle.finish(&crate::shutdown::End::of_message(&why))
+                self.lifecycle.finish(&End::of_message(&why))
             }
         }
     }

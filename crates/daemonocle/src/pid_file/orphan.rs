@@ -76,7 +76,7 @@ fn look_through(
     const BRIEFLY: Duration = Duration::from_millis(500);
     let path = place::of_path(location);
     let entry = place.unwrap_or(path);
-    let bytes = [entry, path, place::in_between(entry), place::in_between(path)];
+    let bytes = [entry, path, place::beside(entry), place::beside(path)];
     // Anybody may hold thousands of such locks on files of his.
     let mut known: Vec<(Pid, bool)> = Vec::new();
     let mut wanted = |pid| match known.binary_search_by_key(&pid, |(pid, _)| *pid) {
@@ -187,7 +187,7 @@ fn examine(
         // Nobody but root may look at it any more, and there may be nothing left to be seen.
         return Ok(Some(Running { is_ending: true, ..running }));
     }
-    let is_its = |place: Byte| [place, place::in_between(place)].contains(&byte);
+    let is_its = |place: Byte| [place, place::beside(place)].contains(&byte);
     match files {
         Ok(files) => {
             let place =
@@ -200,7 +200,7 @@ fn examine(
                     && file.is_regular
                     && location.trusted.includes(file.uid)
                     && file.mode & OTHERS_WRITE == 0
-                    && (has(file, place::in_between(place))
+                    && (has(file, place::beside(place))
                         || [LIFE, place].iter().all(|byte| has(file, *byte)))
             });
             let Some(file) = file else {
@@ -233,7 +233,7 @@ fn lost_place(location: &Location, pid: Pid, files: &[OpenFile]) -> Option<Byte>
         .filter(is_lost)
         .map(|dir| place::of_entry(dir.inode, location))
         .find(|place| {
-            let bytes = [*place, place::in_between(*place)];
+            let bytes = [*place, place::beside(*place)];
             files.iter().any(|file| bytes.iter().any(|byte| has(file, *byte)))
         })
 }

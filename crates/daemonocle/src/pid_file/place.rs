@@ -31,13 +31,9 @@ pub(super) fn both(dir: Inode, location: &Location) -> [Byte; 2] {
     [of_entry(dir, location), of_path(location)]
 }
 
-/// The byte that stands for `place` while a daemon hands over to its successor, and neither of them has it.
-pub(super) fn in_between(Byte(place): Byte) -> Byte {
-    Byte(place | (3 << 61))
-}
-
-/// The byte of a directory on which a daemon makes its mark, where that of the place has its sign.
-pub(super) fn of_mark(Byte(place): Byte) -> Byte {
+/// Another byte, which goes with a place: on the PID file it stands for the place while a daemon hands over to its
+/// successor, and neither of them has that; on a directory it is the daemon's mark, beside its sign.
+pub(super) fn beside(Byte(place): Byte) -> Byte {
     Byte(place | (3 << 61))
 }
 

@@ -75,7 +75,7 @@ impl Signs {
     /// Makes them this process's own as well, by a lock that nobody can be handed, and nobody can be in the
     /// way of: the holder of a claim that has one is the daemon, and not somebody who was sent a descriptor.
     pub(super) fn mark(&self, entry: Byte) -> io::Result<()> {
-        let byte = place::of_mark(entry);
+        let byte = place::beside(entry);
         self.0.iter().try_for_each(|post| lock::mark(&**post, byte))
     }
 
@@ -98,7 +98,7 @@ impl Signs {
 pub(super) fn are_marked_by(location: &Location, pid: Pid, entry: Byte) -> io::Result<bool> {
     for dir in [Path::new("/"), &location.dir] {
         if let Some(inode) = inode_of(dir)
-            && holds_lock(pid, inode, LockKind::Mark, place::of_mark(entry))?
+            && holds_lock(pid, inode, LockKind::Mark, place::beside(entry))?
         {
             return Ok(true);
         }
@@ -139,7 +139,7 @@ pub(super) fn require_visible(location: &Location, dir: &Dir, entry: Byte) -> io
     let root = root(location)?;
     for dir in root.iter().chain([dir]) {
         let Some(dir) = dir.open_readable()? else { continue };
-        let marker = lock::marker(&dir, place::of_mark(entry))?;
+        let marker = lock::marker(&dir, place::beside(entry))?;
         if marker.is_some_and(|marker| marker == Holder::Invisible || !proc::is_own()) {
             let why = "a process that is out of sight may be the daemon that has lost it";
             return Err(io::Error::other(why));

@@ -70,7 +70,7 @@ impl PidFile {
         let [entry, path] = self.places;
         // At every moment somebody must be found, also where the file is not in its place any more. Where a
         // reader is in the way, or there is no memory for them, it is done without.
-        for byte in self.places.map(place::in_between) {
+        for byte in self.places.map(place::beside) {
             let _ = lock::try_own(&self.file, byte);
         }
         // Cannot fail for locks that are held. `LIFE` first: who has it has all of them.
@@ -141,7 +141,7 @@ impl PidFile {
     /// For a daemon that has let go of the file, if there is no successor after all.
     pub(crate) fn take_back(&self) -> Result<(), Error> {
         self.take_life(Life::Back)?;
-        for byte in self.places.map(place::in_between) {
+        for byte in self.places.map(place::beside) {
             // Cannot fail, whether it is held or not.
             let _ = lock::release_own(&self.file, byte);
         }

@@ -132,8 +132,7 @@ type Ends = (Starter, Option<OwnedFd>);
 struct Made {
     ends: Vec<Ends>,
     many: Many,
-    hold: OwnedFd,
-    guardian: Pid,
+    reins: Reins,
 }
 
 enum State {
@@ -161,14 +160,9 @@ impl Crew {
         proof: SingleThreaded,
         more_files: &MoreFiles,
     ) -> Result<Vec<Placed>, Error> {
-        let made = match Self::make(&mut launches, subject, proof, more_files) {
-            Ok(made) => made,
-            Err(error) => {
-                launches.iter().for_each(|(_, launch)| launch.clear_away());
-                return Err(error);
-            }
-        };
-        let Made { ends, many, hold, guardian } = made;
+        let made = Self::make(&mut launches, subject, proof, more_files);
+        let clear_away = |_: &Error| launches.iter().for_each(|(_, launch)| launch.clear_away());
+        let Made { ends, many, reins } = made.inspect_err(clear_away)?;
         let members = launches.into_iter().zip(ends);
         let members = members.map(|((place, launch), (starter, errors))| Member {
             place,
@@ -177,7 +171,7 @@ impl Crew {
             state: State::Coming,
             is_heard: [false; 2],
         });
-        let reins = Reins { hold, guardian };
+        let guardian = reins.guardian;
         let handle = PidFd::open(guardian).ok();
         let mut crew = Self { members: members.collect(), many, reins, handle };
         crew.watch();
@@ -221,7 +215,8 @@ impl Crew {
             Fork::Parent(pid) => pid,
         };
         let ours = |lines: Lines| (lines.starter, lines.errors.map(|pipe| pipe.read));
-        Ok(Made { ends: lines.into_iter().map(ours).collect(), many, hold, guardian })
+        let reins = Reins { hold, guardian };
+        Ok(Made { ends: lines.into_iter().map(ours).collect(), many, reins })
     }
 
     /// Waits until it is certain of all of them what becomes of them.
