@@ -122,3 +122,17 @@ pub fn access(pid: Pid, number: i32) -> Option<&'static str> {
         _ => "rw",
     })
 }
+
+/// For scripts in a PID namespace of their own: a function that gives the number `$pid` of a process that is gone to
+/// another one, `$stranger`, and says so.
+pub const RECYCLE: &str = "
+recycle() {
+    stranger=0
+    while [ $stranger != $pid ]; do
+        echo $((pid - 1)) > /proc/sys/kernel/ns_last_pid
+        sleep 600 &
+        stranger=$!
+    done
+    echo recycled
+}
+";

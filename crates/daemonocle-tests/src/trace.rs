@@ -3,6 +3,8 @@
 use crate::fixture::Fixture;
 use crate::privilege::{skip, skip_unless_there_is};
 use crate::process::Pid;
+use crate::run::Running;
+use crate::wait::eventually;
 
 /// What strace has seen in three seconds.
 #[derive(Debug)]
@@ -40,4 +42,24 @@ impl Calls {
         let made = text.lines().filter(is_made).map(str::to_owned).collect();
         Some(Self { made, threads: text.lines().count() })
     }
+}
+
+/// Has strace look at a process, with these options, until that is gone or strace is ended: its calls are in the
+/// file `calls`. Where another process makes a call meanwhile, a line is cut in two. `None`: the calling test has to be
+/// skipped, which has been said.
+#[must_use]
+#[track_caller]
+pub fn attach(fixture: &Fixture<'_>, pid: Pid, options: &[&str], name: &str) -> Option<Running> {
+    if skip_unless_there_is("strace", name) {
+        return None;
+    }
+    let (pid, log) = (pid.to_string(), fixture.sandbox().path("calls").display().to_string());
+    let words = [&["strace", "-p", &pid, "-o", &log], options].concat();
+    let strace = fixture.watch(&words).spawn();
+    eventually("strace is there", || strace.stderr().contains("strace: "));
+    if !strace.stderr().contains(" attached") {
+        skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
+        return None;
+    }
+    Some(strace)
 }

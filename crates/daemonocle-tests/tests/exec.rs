@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use daemonocle_tests::{
-    Calls, Fixture, Pid, Sandbox, Stranger, descriptors, eventually, is_alive, program,
-    skip_unless_root, stat, status_field,
+    Calls, Fixture, Pid, Sandbox, Stranger, descriptors, eventually, exec, is_alive, listening,
+    program, skip_unless_root, started_and_kept, stat, status_field,
 };
 use rustix::process::Signal;
 
@@ -15,32 +15,8 @@ const STOPPED: &str = "Stopping example ... OK\n";
 const FAILED: &str = "Starting example ... FAILED\n";
 const TERMINATED: &str = "143|Terminated by SIGTERM (15)\n";
 
-/// A daemon that is this program with these arguments.
-fn exec<'a>(sandbox: &'a Sandbox, words: &[&str]) -> Fixture<'a> {
-    sandbox.fixture("none").set("exec", words.join("\n"))
-}
-
 fn sleeping(sandbox: &Sandbox) -> Fixture<'_> {
     exec(sandbox, &["sleep", "3600"])
-}
-
-/// A script whose process says in the file `log` what it gets, and goes on.
-fn listening(sandbox: &Sandbox) -> Fixture<'_> {
-    let log = sandbox.write("log", "");
-    let log = log.display();
-    let script = format!(
-        "for name in INT HUP USR1 USR2; do trap \"echo $name >> {log}\" $name; done; \
-         trap 'echo TERM >> {log}; exit 0' TERM; \
-         echo begun >> {log}; while :; do sleep 0.05; done"
-    );
-    exec(sandbox, &["sh", "-c", &script])
-}
-
-/// Starts it; the program and its keeper.
-#[track_caller]
-fn start(fixture: &Fixture<'_>) -> (Pid, Pid) {
-    let program = fixture.started();
-    (program, stat(program).unwrap().parent)
 }
 
 #[track_caller]
@@ -54,7 +30,7 @@ fn expect_running(fixture: &Fixture<'_>, pid: Pid) {
 #[track_caller]
 fn expect_works_again(fixture: &Fixture<'_>) {
     fixture.status().expect(1, "example -- not running\n", "");
-    let (program, _) = start(fixture);
+    let (program, _) = started_and_kept(fixture);
     expect_running(fixture, program);
     fixture.stop().expect(0, STOPPED, "");
     fixture.sandbox().expect_nobody();
@@ -64,7 +40,7 @@ fn expect_works_again(fixture: &Fixture<'_>) {
 fn the_daemon_is_that_program() {
     let sandbox = Sandbox::new();
     let fixture = sleeping(&sandbox);
-    let (program, keeper) = start(&fixture);
+    let (program, keeper) = started_and_kept(&fixture);
     assert_eq!(sandbox.read("example.pid"), format!("{program}\n"));
     assert_eq!(fs::read(format!("/proc/{program}/cmdline")).unwrap(), b"sleep\x003600\0");
     let mut expected = [program, keeper];
@@ -93,14 +69,14 @@ fn it_has_its_arguments_and_environment() {
     let out = sandbox.path("out");
     let words = ["sh", "-c", "echo \"$0|$1|$A|$B\"; env | wc -l; exec sleep 3600", "a b", ""];
     let fixture = exec(&sandbox, &words).set("stdout", &out).set("exec_set", "A=x=y");
-    let (program, _) = start(&fixture);
+    let (program, _) = started_and_kept(&fixture);
     assert_eq!(sandbox.read("out").lines().next(), Some("a b||x=y|"));
     sandbox.kill(program);
     sandbox.expect_nobody();
 
     fs::remove_file(&out).unwrap();
     let (program, _) =
-        start(&fixture.clone().set("umask", "077").set("exec_unset", "FIXTURE_UMASK"));
+        started_and_kept(&fixture.clone().set("umask", "077").set("exec_unset", "FIXTURE_UMASK"));
     let environment = fs::read(format!("/proc/{program}/environ")).unwrap();
     assert!(!String::from_utf8_lossy(&environment).contains("FIXTURE_UMASK="));
     sandbox.kill(program);
@@ -113,7 +89,7 @@ fn it_has_no_descriptor_and_no_environment_of_ours() {
     let fixture = exec(&sandbox, &["/bin/sleep", "3600"]).set("exec_clear", "yes");
     // The caller's own, if he has given us any, are his business.
     let fixture = fixture.set("close", "yes");
-    let (program, _) = start(&fixture);
+    let (program, _) = started_and_kept(&fixture);
     assert_eq!(descriptors(program).into_keys().collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!(fs::read(format!("/proc/{program}/environ")).unwrap(), b"");
     // 32 and 33 are the C library's own, which lets nobody touch them.
@@ -235,7 +211,7 @@ fn an_end_of_its_own() {
         let fifo = sandbox.make_fifo("fifo");
         let fixture =
             exec(&sandbox, &["sh", "-c", &format!("read x < {}; {after}", fifo.display())]);
-        let (program, _) = start(&fixture);
+        let (program, _) = started_and_kept(&fixture);
         fs::write(&fifo, "\n").unwrap();
         sandbox.expect_nobody();
         assert!(!is_alive(program));
@@ -248,7 +224,7 @@ fn an_end_of_its_own() {
 fn signals_go_to_the_program() {
     let sandbox = Sandbox::new();
     let fixture = listening(&sandbox);
-    let (program, keeper) = start(&fixture);
+    let (program, keeper) = started_and_kept(&fixture);
     sandbox.signal(program, Signal::HUP);
     eventually("it has come", || sandbox.read("log") == "begun\nHUP\n");
     // Nobody means the keeper: at a shutdown the system sends the same to all.
@@ -275,7 +251,7 @@ fn one_that_does_not_want_to_end() {
             ),
         ],
     );
-    let (program, _) = start(&fixture);
+    let (program, _) = started_and_kept(&fixture);
     let late = format!("ERROR: Timed out while waiting for process (PID {program}) to terminate\n");
     let stop =
         |more: &[&str]| fixture.run(&[&["stop", "--timeout", "0.2"], more].concat()).finish();
@@ -297,7 +273,7 @@ fn one_that_is_stopped_can_be_forced() {
     let sandbox = Sandbox::new();
     let fixture = sleeping(&sandbox);
     for stopped in [true, false] {
-        let (program, keeper) = start(&fixture);
+        let (program, keeper) = started_and_kept(&fixture);
         sandbox.signal(if stopped { program } else { keeper }, Signal::STOP);
         let output = fixture.run(&["stop", "--timeout", "0.2", "--force"]).finish();
         assert_eq!(output.code(), Some(0), "{output:?}");
@@ -316,12 +292,12 @@ fn the_keeper_is_killed() {
     let fixture = exec(&sandbox, &["sh", "-c", script]).set("work_dir", sandbox.dir());
     let fixture = fixture.unset("hook_log");
     sandbox.write("old", "0");
-    let (mut program, mut keeper) = start(&fixture);
+    let (mut program, mut keeper) = started_and_kept(&fixture);
     for _ in 0..5 {
         sandbox.write("old", program.to_string());
         sandbox.signal(keeper, Signal::KILL);
         let old = program;
-        (program, keeper) = start(&fixture);
+        (program, keeper) = started_and_kept(&fixture);
         assert_ne!(old, program);
         assert!(!is_alive(old));
     }
@@ -342,7 +318,7 @@ fn the_pid_file_is_edited_deleted_or_moved() {
         |path| fs::rename(path, path.with_extension("moved")).unwrap(),
     ];
     for act in actions {
-        let (program, _) = start(&fixture);
+        let (program, _) = started_and_kept(&fixture);
         act(&path);
         let status = fixture.status();
         assert!(status.stdout.starts_with(&format!("example -- pid: {program}, ")), "{status:?}");
@@ -373,7 +349,6 @@ fn a_keeper_has_a_say_about_its_children_only() {
     assert_eq!(output.code(), Some(0), "{output:?}");
     assert!(!is_alive(pid));
     assert!(stranger.is_unharmed());
-    drop(poser);
 }
 
 #[test]
@@ -385,7 +360,7 @@ fn what_it_writes_to_standard_error_holds_nobody_up() {
         fifo.display()
     );
     let fixture = exec(&sandbox, &["sh", "-c", &script]);
-    let (program, _) = start(&fixture);
+    let (program, _) = started_and_kept(&fixture);
     fs::write(&fifo, "\n").unwrap();
     eventually("it has written all", || sandbox.path("fifo.done").exists());
     assert!(is_alive(program));
@@ -395,7 +370,7 @@ fn what_it_writes_to_standard_error_holds_nobody_up() {
 fn idle_means_idle() {
     let sandbox = Sandbox::new();
     let fixture = sleeping(&sandbox);
-    let (program, keeper) = start(&fixture);
+    let (program, keeper) = started_and_kept(&fixture);
     let Some(calls) = Calls::of(&[program, keeper], &fixture, "idle_means_idle") else {
         return;
     };
@@ -410,7 +385,7 @@ fn as_another_user() {
     }
     let sandbox = Sandbox::new();
     let fixture = sleeping(&sandbox).unset("hook_log").set("user", "nobody");
-    let (program, keeper) = start(&fixture);
+    let (program, keeper) = started_and_kept(&fixture);
     for pid in [program, keeper] {
         assert_ne!(stat_uid(pid), "0");
     }

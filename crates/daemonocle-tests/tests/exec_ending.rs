@@ -3,20 +3,11 @@
 
 use std::fs;
 
-use daemonocle_tests::{
-    Fixture, Pid, Sandbox, eventually, is_alive, skip, skip_unless_there_is, stat,
-};
+use daemonocle_tests::{Fixture, Pid, Sandbox, attach, eventually, is_alive, started_and_kept};
 use rustix::process::Signal;
 
 fn sleeping(sandbox: &Sandbox) -> Fixture<'_> {
     sandbox.fixture("none").set("exec", "sleep\n3600").set("stop", "0.3")
-}
-
-/// Starts it; the program and its keeper.
-#[track_caller]
-fn start(fixture: &Fixture<'_>) -> (Pid, Pid) {
-    let program = fixture.started();
-    (program, stat(program).unwrap().parent)
 }
 
 #[track_caller]
@@ -46,7 +37,7 @@ fn its_hook_hangs() {
     for is_deleted in [false, true] {
         let sandbox = Sandbox::new();
         let fixture = sleeping(&sandbox).set("hook", "hang");
-        let (program, keeper) = start(&fixture);
+        let (program, keeper) = started_and_kept(&fixture);
         sandbox.kill(program);
         eventually("the hook runs", || fixture.hook_log() == "137|Terminated by SIGKILL (9)\n");
         assert_eq!(fixture.pid(), Some(keeper), "the number may be somebody else's by now");
@@ -66,7 +57,7 @@ fn its_hook_hangs() {
 fn its_keeper_is_stopped() {
     let sandbox = Sandbox::new();
     let fixture = sleeping(&sandbox);
-    let (program, keeper) = start(&fixture);
+    let (program, keeper) = started_and_kept(&fixture);
     sandbox.signal(keeper, Signal::STOP);
     sandbox.kill(program);
     expect_ending(&fixture, keeper, "stopped");
@@ -86,7 +77,7 @@ fn one_that_dies_slowly_after_its_keeper() {
     let memory =
         "x=$(head -c 300000000 /dev/zero | tr '\\0' a); echo > heavy; exec 3<>fifo; read y <&3";
     sandbox.make_fifo("fifo");
-    let (old, keeper) = start(&fixture.clone().set("exec", format!("sh\n-c\n{memory}")));
+    let (old, keeper) = started_and_kept(&fixture.clone().set("exec", format!("sh\n-c\n{memory}")));
     eventually("it has its memory", || sandbox.path("heavy").exists());
     sandbox.signal(keeper, Signal::KILL);
     let script = format!("cat /proc/{old}/stat > seen; exec sleep 3600");
@@ -100,20 +91,13 @@ fn one_that_dies_slowly_after_its_keeper() {
 #[test]
 fn a_stop_that_did_not_get_through() {
     let name = "a_stop_that_did_not_get_through";
-    if skip_unless_there_is("strace", name) {
-        return;
-    }
     let sandbox = Sandbox::new();
     let fixture = sleeping(&sandbox);
-    let (program, keeper) = start(&fixture);
-    let (pid, log) = (keeper.to_string(), sandbox.path("calls").display().to_string());
-    let deny = "inject=kill:error=EPERM:when=1";
-    let words = ["strace", "-f", "-p", &pid, "-o", &log, "-e", "trace=kill", "-e", deny];
-    let strace = fixture.watch(&words).spawn();
-    eventually("strace is there", || strace.stderr().contains("strace: "));
-    if !strace.stderr().contains(" attached") {
-        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
-    }
+    let (program, keeper) = started_and_kept(&fixture);
+    let deny = ["-f", "-e", "trace=kill", "-e", "inject=kill:error=EPERM:when=1"];
+    let Some(_strace) = attach(&fixture, keeper, &deny, name) else {
+        return;
+    };
     let why = format!("Timed out while waiting for process (PID {program}) to terminate");
     let stop = fixture.run(&["stop", "--timeout", "0.5"]).finish();
     stop.expect_error(1, "Stopping example ... FAILED\n", &[&why]);

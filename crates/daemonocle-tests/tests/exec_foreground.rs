@@ -1,24 +1,7 @@
 //! Another program as the worker, in the foreground.
 
-use daemonocle_tests::{Fixture, Sandbox, Terminal, eventually, stat, status_field};
+use daemonocle_tests::{Sandbox, Terminal, eventually, exec, listening, stat, status_field};
 use rustix::process::Signal;
-
-/// A daemon that is this program with these arguments.
-fn exec<'a>(sandbox: &'a Sandbox, words: &[&str]) -> Fixture<'a> {
-    sandbox.fixture("none").set("exec", words.join("\n"))
-}
-
-/// A script whose process says in the file `log` what it gets, and goes on.
-fn listening(sandbox: &Sandbox) -> Fixture<'_> {
-    let log = sandbox.write("log", "");
-    let log = log.display();
-    let script = format!(
-        "for name in INT HUP USR1 USR2; do trap \"echo $name >> {log}\" $name; done; \
-         trap 'echo TERM >> {log}; exit 0' TERM; \
-         echo begun >> {log}; while :; do sleep 0.05; done"
-    );
-    exec(sandbox, &["sh", "-c", &script])
-}
 
 #[test]
 fn in_the_foreground() {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use daemonocle_tests::{
-    Fixture, Running, Sandbox, eventually, is_alive, skip, skip_unless_there_is, stat,
+    Fixture, Running, Sandbox, attach, eventually, is_alive, skip, skip_unless_there_is, stat,
 };
 use rustix::process::Signal;
 
@@ -344,20 +344,13 @@ fn it_buries_orphans_of_every_group() {
 #[test]
 fn a_stop_that_is_taken_back_stops_nobody() {
     let name = "a_stop_that_is_taken_back_stops_nobody";
-    if skip_unless_there_is("strace", name) {
-        return;
-    }
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("polite");
     let (running, daemon) = begun(&fixture);
-    let (pid, log) = (running.pid().to_string(), sandbox.path("calls").display().to_string());
-    let slow = "inject=kill:delay_enter=300ms";
-    let words = ["strace", "-p", &pid, "-o", &log, "-e", "trace=kill", "-e", slow];
-    let strace = fixture.watch(&words).spawn();
-    eventually("strace is there", || strace.stderr().contains("strace: "));
-    if !strace.stderr().contains(" attached") {
-        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
-    }
+    let slow = ["-e", "trace=kill", "-e", "inject=kill:delay_enter=300ms"];
+    let Some(_strace) = attach(&fixture, running.pid(), &slow, name) else {
+        return;
+    };
     sandbox.signal(running.pid(), Signal::TSTP);
     let stopped = format!("kill({daemon}, SIGTSTP)");
     eventually("it has passed it on", || sandbox.read("calls").contains(&stopped));
@@ -370,20 +363,13 @@ fn a_stop_that_is_taken_back_stops_nobody() {
 #[test]
 fn a_stop_takes_back_what_is_about_to_be_taken() {
     let name = "a_stop_takes_back_what_is_about_to_be_taken";
-    if skip_unless_there_is("strace", name) {
-        return;
-    }
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("polite");
     let (running, daemon) = begun(&fixture);
-    let (pid, log) = (running.pid().to_string(), sandbox.path("calls").display().to_string());
-    let slow = "inject=read:delay_enter=500ms";
-    let words = ["strace", "-p", &pid, "-o", &log, "-e", "trace=?poll,ppoll,read", "-e", slow];
-    let strace = fixture.watch(&words).spawn();
-    eventually("strace is there", || strace.stderr().contains("strace: "));
-    if !strace.stderr().contains(" attached") {
-        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
-    }
+    let slow = ["-e", "trace=?poll,ppoll,read", "-e", "inject=read:delay_enter=500ms"];
+    let Some(strace) = attach(&fixture, running.pid(), &slow, name) else {
+        return;
+    };
     sandbox.signal(running.pid(), Signal::CONT);
     eventually("it has seen it", || sandbox.read("calls").contains("revents=POLLIN"));
     sandbox.signal(running.pid(), Signal::TSTP);
@@ -392,6 +378,9 @@ fn a_stop_takes_back_what_is_about_to_be_taken() {
             stat(pid).is_some_and(|stat| ['T', 't'].contains(&stat.state))
         });
     }
+    // What it reads at its end needs no time.
+    sandbox.signal(strace.pid(), Signal::TERM);
+    strace.finish();
     sandbox.signal(running.pid(), Signal::CONT);
     fixture.stop().expect(0, "Stopping example ... OK\n", "");
     assert_eq!(running.finish().code(), Some(0));

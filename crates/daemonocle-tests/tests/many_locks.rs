@@ -2,32 +2,15 @@
 //!
 //! Alone in its file, for others would wait for the same list.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::fs;
+use std::os::unix::fs::chown;
 use std::time::Duration;
 
 use daemonocle_tests::{
-    Fixture, Running, Sandbox, is_alive, places, program, put_up_sign, skip_unless_root,
-    takes_less_than,
+    Sandbox, hold_locks, is_alive, put_up_sign, skip_unless_root, takes_less_than,
 };
 
-const ENEMY: u32 = 12345;
 const VICTIM: u32 = 12346;
-
-/// The list of 60,000 locks takes seconds to read. Many of them are at the byte of this PID file.
-fn hold_locks(fixture: &Fixture<'_>) -> Running {
-    let sandbox = fixture.sandbox();
-    fs::set_permissions(sandbox.dir(), Permissions::from_mode(0o755)).unwrap();
-    let dir = sandbox.make_dir("enemys", 0o755);
-    chown(&dir, Some(ENEMY), Some(ENEMY)).unwrap();
-    let copy = sandbox.path("hold_locks");
-    fs::copy(program("hold_locks"), &copy).unwrap();
-    let byte = places(&fixture.pid_file())[0].to_string();
-    let words = [copy.to_str().unwrap(), dir.to_str().unwrap(), &byte, "900", "66"];
-    let running = fixture.watch(&words).as_user(ENEMY, ENEMY).spawn();
-    running.says("ready");
-    running
-}
 
 #[test]
 fn very_many_locks_do_not_delay_an_answer() {
@@ -37,7 +20,8 @@ fn very_many_locks_do_not_delay_an_answer() {
     }
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("ready");
-    let mut enemy = hold_locks(&fixture);
+    // The list of 60,000 locks takes seconds to read.
+    let mut enemy = hold_locks(&fixture, 66, |run| run);
     let _sign = put_up_sign(&fixture.pid_file());
     let limit = Duration::from_secs(3);
     let fast = takes_less_than(limit, || {

@@ -3,31 +3,14 @@
 //!
 //! Alone in its file, for others would wait for the same list.
 
-use std::fs;
 use std::os::unix::fs::chown;
 use std::time::Duration;
 
 use daemonocle_tests::{
-    Fixture, Running, Sandbox, is_alive, places, program, put_up_sign, skip_unless_root,
-    takes_less_than,
+    Sandbox, hold_locks, is_alive, put_up_sign, skip_unless_root, takes_less_than,
 };
 
-const ENEMY: u32 = 12345;
 const VICTIM: u32 = 12346;
-
-/// 300,000 of them. Many are at the byte of this PID file.
-fn hold_locks(fixture: &Fixture<'_>) -> Running {
-    let sandbox = fixture.sandbox();
-    let dir = sandbox.make_dir("enemys", 0o755);
-    chown(&dir, Some(ENEMY), Some(ENEMY)).unwrap();
-    let copy = sandbox.path("hold_locks");
-    fs::copy(program("hold_locks"), &copy).unwrap();
-    let byte = places(&fixture.pid_file())[0].to_string();
-    let words = [copy.to_str().unwrap(), dir.to_str().unwrap(), &byte, "900", "333"];
-    let running = fixture.watch(&words).as_user(ENEMY, ENEMY).spawn();
-    running.says("ready");
-    running
-}
 
 #[test]
 fn an_ordinary_user_has_an_answer_in_time() {
@@ -42,7 +25,8 @@ fn an_ordinary_user_has_an_answer_in_time() {
     let fixture = sandbox.fixture("ready").unset("hook_log").set("on_hup", "yes");
     let fixture = fixture.set("pid_file", dir.join("example.pid")).by_user(VICTIM);
     let pid = fixture.started();
-    let mut enemy = hold_locks(&fixture);
+    // 300,000 of them.
+    let mut enemy = hold_locks(&fixture, 333, |run| run);
     // The daemon is found by its file.
     let shown = format!("example -- pid: {pid}, ");
     let is_fast = takes_less_than(Duration::from_secs(3), || {

@@ -2,7 +2,8 @@
 //! does any action.
 
 use daemonocle_tests::{
-    Fixture, NOT_START, Output, Sandbox, is_alive, is_root, skip, skip_unless_there_is,
+    Fixture, NOT_START, Output, Sandbox, is_alive, is_root, skip, skip_unless_root,
+    skip_unless_there_is,
 };
 
 /// Runs an action as PID 1 of a new PID namespace with a /proc of its own, in one of users too where that is
@@ -71,26 +72,44 @@ fn who_has_its_number_inside_is_nobody() {
     fixture.stop().expect(0, "Stopping example ... OK\n", "");
 }
 
-/// Nor where /proc, which lists the locks, is that of another PID namespace, or is not there.
-#[test]
-fn a_daemon_whose_file_was_deleted_is_not_called_dead_without_a_proc_of_ones_own() {
-    let name = "a_daemon_whose_file_was_deleted_is_not_called_dead_without_a_proc_of_ones_own";
-    if daemonocle_tests::skip_unless_root(name) || skip_unless_there_is("unshare", name) {
-        return;
+/// Runs a script inside, where /proc goes on showing the processes outside.
+fn with_the_proc_of_outside(script: &str, name: &str) -> Option<Output> {
+    if skip_unless_root(name) || skip_unless_there_is("unshare", name) {
+        return None;
     }
     let sandbox = Sandbox::new();
     let fixture = daemon(&sandbox).set("before", "init");
+    let program = fixture.program().to_str().unwrap();
+    let unshare = ["unshare", "--pid", "--fork", "--kill-child", program];
+    let output = fixture.run(&[]).through(script).under(&unshare).finish();
+    if output.stderr.contains("unshare: ") {
+        skip(name, "no PID namespaces");
+        return None;
+    }
+    Some(output)
+}
+
+#[test]
+fn where_proc_belongs_to_another_one_nobody_is_shown() {
+    let name = "where_proc_belongs_to_another_one_nobody_is_shown";
+    let script = "\"$@\" start; \"$@\" status; echo status $?; \"$@\" stop";
+    let Some(output) = with_the_proc_of_outside(script, name) else {
+        return;
+    };
+    let stdout = "Starting example ... OK\nstatus 1\nStopping example ... OK\n";
+    assert_eq!(output.stdout, stdout, "{output:?}");
+    assert!(output.stderr.contains("/proc is that of another PID namespace"), "{output:?}");
+}
+
+/// The list of locks is in /proc as well.
+#[test]
+fn nor_is_a_daemon_whose_file_was_deleted_called_dead_there() {
+    let name = "nor_is_a_daemon_whose_file_was_deleted_called_dead_there";
     let script = "\"$@\" start; rm \"$FIXTURE_PID_FILE\"; \"$@\" status; echo status $?
         \"$@\" start && echo second; \"$@\" stop";
-    let program = fixture.program().to_str().unwrap().to_owned();
-    let output = fixture
-        .run(&[])
-        .through(script)
-        .under(&["unshare", "--pid", "--fork", "--kill-child", &program])
-        .finish();
-    if output.stderr.contains("unshare: ") {
-        return skip(name, "no PID namespaces");
-    }
+    let Some(output) = with_the_proc_of_outside(script, name) else {
+        return;
+    };
     assert!(!output.stdout.contains("not running"), "{output:?}");
     assert!(!output.stdout.contains("second"), "{output:?}");
 }

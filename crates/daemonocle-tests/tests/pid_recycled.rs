@@ -1,6 +1,6 @@
 //! The PID of a dead daemon, given to somebody else by the kernel: nothing happens to him.
 
-use daemonocle_tests::{Sandbox, skip, skip_unless_root, skip_unless_there_is};
+use daemonocle_tests::{RECYCLE, Sandbox, skip, skip_unless_root, skip_unless_there_is};
 
 /// Runs inside a PID namespace of its own, where the next PID can be chosen.
 const SCRIPT: &str = r#"
@@ -9,13 +9,7 @@ set -e
 pid=$(cat "$FIXTURE_PID_FILE")
 kill -KILL $pid
 while [ -e /proc/$pid ]; do :; done
-stranger=0
-while [ $stranger != $pid ]; do
-    echo $((pid - 1)) > /proc/sys/kernel/ns_last_pid
-    sleep 600 &
-    stranger=$!
-done
-echo recycled
+recycle
 [ "$(cat "$FIXTURE_PID_FILE")" = $stranger ]
 "$@" status || echo status $?
 if [ $MODE = stop ]; then
@@ -33,7 +27,7 @@ fn run(name: &str, mode: &str) -> Option<(String, String)> {
     }
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("ready").set("before", "init");
-    let run = fixture.run(&[]).env("MODE", mode).through(SCRIPT);
+    let run = fixture.run(&[]).env("MODE", mode).through(&[RECYCLE, SCRIPT].concat());
     // The fixture is PID 1 there, and buries the dead, which a shell does not do.
     let program = fixture.program().to_owned();
     let program = program.to_str().unwrap();

@@ -1,7 +1,7 @@
 //! The daemon dies, and its PID is somebody else's, after an action has found it and before it is signalled:
 //! the signal is for the one that was found.
 
-use daemonocle_tests::{Sandbox, skip, skip_unless_root, skip_unless_there_is};
+use daemonocle_tests::{RECYCLE, Sandbox, skip, skip_unless_root, skip_unless_there_is};
 
 /// Runs inside a PID namespace of its own, where the next PID can be chosen. It goes on when this moment of
 /// the action has come.
@@ -15,13 +15,7 @@ until grep -qs -e "$MOMENT" -e 'exited with' calls; do :; done
 grep -q "$MOMENT" calls || { echo over; exit; }
 kill -KILL $pid 2> /dev/null || true
 while [ -e /proc/$pid ]; do :; done
-stranger=0
-while [ $stranger != $pid ]; do
-    echo $((pid - 1)) > /proc/sys/kernel/ns_last_pid
-    sleep 600 &
-    stranger=$!
-done
-echo recycled
+recycle
 kill -CONT $action
 wait $action && code=0 || code=$?
 [ "$ACTION" != restart ] || "$@" stop
@@ -69,7 +63,10 @@ fn unharmed(name: &str, worker: &str, action: &str, moment: &Moment) -> Come {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture(worker).set("before", "init").set("on_hup", "yes");
     let run = fixture.run(&[]).env("ACTION", action);
-    let run = run.env("STRACE", &moment.strace).env("MOMENT", moment.told).through(SCRIPT);
+    let run = run
+        .env("STRACE", &moment.strace)
+        .env("MOMENT", moment.told)
+        .through(&[RECYCLE, SCRIPT].concat());
     let program = fixture.program().to_str().unwrap();
     let unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", program];
     let output = run.under(&unshare).current_dir(sandbox.dir()).finish();

@@ -2,10 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::thread;
+use std::time::Duration;
 
 use daemonocle_tests::{
-    Fixture, LIFE, Lock, Pid, STARTUP, Sandbox, eventually, holder, is_alive, skip,
-    skip_unless_there_is, stat,
+    Fixture, LIFE, Lock, Pid, Running, STARTUP, Sandbox, attach, eventually, holder, is_alive,
+    stat, within,
 };
 use rustix::process::Signal;
 
@@ -77,21 +79,14 @@ fn a_signal_during_the_handover() {
 #[test]
 fn nobody_is_signalled_by_the_number_of_a_successor_that_is_gone() {
     let name = "nobody_is_signalled_by_the_number_of_a_successor_that_is_gone";
-    if skip_unless_there_is("strace", name) {
-        return;
-    }
     let sandbox = Sandbox::new();
     let fixture = reloading(&sandbox, "reloads").set("where", "careless");
     let pid = fixture.started();
-    let (pid_text, log) = (pid.to_string(), sandbox.path("calls").display().to_string());
     // Slowed down, so that the successor is gone whenever anybody looks for it.
-    let slow = "inject=kill,waitid:delay_enter=200ms";
-    let words = ["strace", "-p", &pid_text, "-o", &log, "-e", "trace=kill,waitid", "-e", slow];
-    let strace = fixture.watch(&words).spawn();
-    eventually("strace is there", || strace.stderr().contains("strace: "));
-    if !strace.stderr().contains(" attached") {
-        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
-    }
+    let slow = ["-e", "trace=kill,waitid", "-e", "inject=kill,waitid:delay_enter=200ms"];
+    let Some(_strace) = attach(&fixture, pid, &slow, name) else {
+        return;
+    };
     sandbox.write("plan", "exit");
     tell(&fixture);
     let why = "9: Child exited immediately with exit code 9\n";
@@ -115,9 +110,10 @@ fn the_old_one_ends_while_it_hands_over() {
     let fixture = fixture.set("out", sandbox.write("out", ""));
     let fixture = fixture.set("changes", sandbox.write("changes", ""));
     let old = fixture.started();
-    if !is_handing_over(&fixture, old, "100ms", "the_old_one_ends_while_it_hands_over") {
+    let name = "the_old_one_ends_while_it_hands_over";
+    let Some(_strace) = handing_over(&fixture, old, "100ms", name) else {
         return;
-    }
+    };
     sandbox.signal(old, Signal::TERM);
     let line = "0|Terminated by SIGTERM (15)\n";
     eventually("its hook has run", || fixture.hook_log() == line);
@@ -141,46 +137,67 @@ fn its_parent_is_asked_to_end_while_it_hands_over() {
     let running = fixture.foreground();
     running.says(OK);
     let old = fixture.settled();
-    if !is_handing_over(&fixture, old, "300ms", "its_parent_is_asked_to_end_while_it_hands_over") {
+    let name = "its_parent_is_asked_to_end_while_it_hands_over";
+    let Some(_strace) = handing_over(&fixture, old, "300ms", name) else {
         return;
-    }
+    };
     sandbox.signal(running.pid(), Signal::TERM);
     assert_eq!(running.finish().code(), Some(0));
     sandbox.expect_nobody();
 }
 
-/// Makes it reload, and waits until it has let go of its locks, which it does so slowly that more can happen
-/// before the new one has them. `false`: skipped.
-fn is_handing_over(fixture: &Fixture<'_>, old: Pid, delay: &str, name: &str) -> bool {
-    if !is_traced(fixture, old, &["fcntl"], &[&format!("fcntl:delay_enter={delay}")], name) {
-        return false;
-    }
-    let sandbox = fixture.sandbox();
-    sandbox.signal(old, Signal::HUP);
-    let file = File::open(fixture.pid_file()).unwrap();
-    eventually("it has let go", || holder(&file, LIFE).is_none());
-    true
+/// Its worker has returned by itself just then, which is not the end of the daemon.
+#[test]
+fn the_old_one_is_asked_to_end_when_it_ends_while_it_hands_over() {
+    let sandbox = Sandbox::new();
+    let [first, second] = ["first", "second"].map(|name| sandbox.make_fifo(name));
+    let fixture = sandbox.fixture("end-ok").set("on_hup", "yes").set("trigger", first);
+    let fixture = fixture.set("changes", sandbox.write("changes", ""));
+    let old = fixture.started();
+    sandbox.write("changes", format!("TRIGGER={}\n", second.display()));
+    let name = "the_old_one_is_asked_to_end_when_it_ends_while_it_hands_over";
+    let Some(_strace) = handing_over(&fixture, old, "300ms", name) else {
+        return;
+    };
+    sandbox.write("first", "");
+    let returned = "0|Shutting down normally\n";
+    eventually("its hook has run", || fixture.hook_log() == returned);
+    sandbox.signal(old, Signal::TERM);
+    let asked = format!("{returned}143|Terminated by SIGTERM (15)\n");
+    eventually("the new one has been asked", || fixture.hook_log() == asked);
+    sandbox.expect_nobody();
 }
 
-/// Writes these calls of the daemon, and of whom it makes, to `calls`, and injects this into them. `false`: skipped.
-fn is_traced(fixture: &Fixture<'_>, pid: Pid, calls: &[&str], inject: &[&str], name: &str) -> bool {
-    if skip_unless_there_is("strace", name) {
-        return false;
-    }
-    let (pid, log) = (pid.to_string(), fixture.sandbox().path("calls").display().to_string());
-    let calls = format!("trace={}", calls.join(","));
-    let inject: Vec<_> = inject.iter().map(|what| format!("inject={what}")).collect();
-    let mut words = vec!["strace", "-f", "-p", &pid, "-o", &log, "-e", &calls];
-    inject.iter().for_each(|what| words.extend(["-e", what]));
-    let strace = fixture.watch(&words).spawn();
-    eventually("strace is there", || strace.stderr().contains("strace: "));
-    let is_there = strace.stderr().contains(" attached");
-    if !is_there {
-        skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
-    }
-    // It goes on until all are gone.
-    std::mem::forget(strace);
-    is_there
+/// Somebody who may write the file takes the lock that both need: nobody would find the daemon any more. It ends,
+/// and does not wait for itself.
+#[test]
+fn a_daemon_that_cannot_take_its_file_back() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("on_hup", "yes");
+    let old = fixture.started();
+    // To open it once more here, as everybody does who reads the PID, and close it again would drop the lock.
+    let file = File::options().read(true).write(true).open(fixture.pid_file()).unwrap();
+    thread::scope(|scope| {
+        let thief = scope.spawn(|| Lock::Own.take(&file, LIFE..LIFE + 1));
+        sandbox.signal(old, Signal::HUP);
+        eventually("the lock is taken", || thief.is_finished());
+    });
+    eventually("its hook has run", || fixture.hook_log().contains("and PID file"));
+    let is_gone = within(Duration::from_secs(6), || (!is_alive(old)).then_some(()));
+    assert!(is_gone.is_some(), "it waits for something: {}", fixture.hook_log());
+    drop(file);
+    sandbox.expect_nobody();
+}
+
+/// Makes it reload, and waits until it has let go of its locks, which it does so slowly that more can happen
+/// before the new one has them. `None`: skipped.
+fn handing_over(fixture: &Fixture<'_>, old: Pid, delay: &str, name: &str) -> Option<Running> {
+    let slow = format!("inject=fcntl:delay_enter={delay}");
+    let strace = attach(fixture, old, &["-f", "-e", "trace=fcntl", "-e", &slow], name)?;
+    fixture.sandbox().signal(old, Signal::HUP);
+    let file = File::open(fixture.pid_file()).unwrap();
+    eventually("it has let go", || holder(&file, LIFE).is_none());
+    Some(strace)
 }
 
 /// In the middle of a handover neither has all locks of a daemon. If just then the file is deleted, the old one
@@ -190,9 +207,10 @@ fn the_file_is_deleted_while_it_is_handed_over() {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("polite").set("on_hup", "yes");
     let old = fixture.started();
-    if !is_handing_over(&fixture, old, "300ms", "the_file_is_deleted_while_it_is_handed_over") {
+    let name = "the_file_is_deleted_while_it_is_handed_over";
+    let Some(_strace) = handing_over(&fixture, old, "300ms", name) else {
         return;
-    }
+    };
     fs::remove_file(fixture.pid_file()).unwrap();
     let status = fixture.status();
     let start = fixture.start();
@@ -247,20 +265,13 @@ fn who_was_to_take_over_does_not_outlive_it() {
 #[test]
 fn the_new_one_dies_before_the_old_one_has_let_go() {
     let name = "the_new_one_dies_before_the_old_one_has_let_go";
-    if skip_unless_there_is("strace", name) {
-        return;
-    }
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("polite").set("on_hup", "yes");
     let old = fixture.started();
-    let pid = old.to_string();
-    let slow = "inject=dup3:delay_enter=300ms";
-    let words = ["strace", "-f", "-p", &pid, "-o", "/dev/null", "-e", "trace=dup3", "-e", slow];
-    let strace = fixture.watch(&words).spawn();
-    eventually("strace is there", || strace.stderr().contains("strace: "));
-    if !strace.stderr().contains(" attached") {
-        return skip(name, &format!("strace cannot attach: {}", strace.stderr().trim()));
-    }
+    let slow = ["-f", "-e", "trace=dup3", "-e", "inject=dup3:delay_enter=300ms"];
+    let Some(_strace) = attach(&fixture, old, &slow, name) else {
+        return;
+    };
     sandbox.signal(old, Signal::HUP);
     eventually("the new one has the PID file", || fixture.pid().is_some_and(|pid| pid != old));
     let new = fixture.pid().unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use daemonocle_tests::{Sandbox, eventually, skip, skip_unless_root, skip_unless_there_is, stat};
+use daemonocle_tests::{Sandbox, eventually, skip_unless_root, stat};
 use rustix::process::Signal;
 
 /// Everything about a file that a reader could have changed.
@@ -206,30 +206,6 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
         let text = "ERROR: cannot write to standard output: No space left on device\n";
         output.expect(1, "", text);
     }
-}
-
-#[test]
-fn where_proc_belongs_to_another_pid_namespace_nobody_is_shown() {
-    let name = "where_proc_belongs_to_another_pid_namespace_nobody_is_shown";
-    if skip_unless_root(name) || skip_unless_there_is("unshare", name) {
-        return;
-    }
-    let sandbox = Sandbox::new();
-    let fixture = sandbox.fixture("ready").set("before", "init");
-    let script = "\"$@\" start; \"$@\" status; echo status $?; \"$@\" stop";
-    let program = fixture.program().to_str().unwrap().to_owned();
-    // Without --mount-proc, /proc goes on showing the processes outside.
-    let output = fixture
-        .run(&[])
-        .through(script)
-        .under(&["unshare", "--pid", "--fork", "--kill-child", &program])
-        .finish();
-    if output.stderr.contains("unshare: ") {
-        return skip(name, "no PID namespaces");
-    }
-    let stdout = "Starting example ... OK\nstatus 1\nStopping example ... OK\n";
-    assert_eq!(output.stdout, stdout, "{output:?}");
-    assert!(output.stderr.contains("/proc is that of another PID namespace"), "{output:?}");
 }
 
 #[test]
