@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -174,14 +175,24 @@ fn the_old_one_is_asked_to_end_when_it_ends_while_it_hands_over() {
 fn a_daemon_that_cannot_take_its_file_back() {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("polite").set("on_hup", "yes");
-    let old = fixture.started();
+    fixture.started();
     // To open it once more here, as everybody does who reads the PID, and close it again would drop the lock.
     let file = File::options().read(true).write(true).open(fixture.pid_file()).unwrap();
-    thread::scope(|scope| {
-        let thief = scope.spawn(|| Lock::Own.take(&file, LIFE..LIFE + 1));
-        sandbox.signal(old, Signal::HUP);
-        eventually("the lock is taken", || thief.is_finished());
+    let file = Arc::new(file);
+    let theirs = Arc::clone(&file);
+    let thief = thread::spawn(move || Lock::Own.take(&theirs, LIFE..LIFE + 1));
+    let waiting = format!("-> POSIX  ADVISORY  WRITE {} ", std::process::id());
+    eventually("the thief waits", || fs::read_to_string("/proc/locks").unwrap().contains(&waiting));
+    // Where the successor is faster than the thief, it is the one to be robbed next.
+    let mut old = None;
+    eventually("the lock is taken", || {
+        let now = holder(&file, LIFE);
+        if now != old && now != Pid::try_from(std::process::id()).ok() {
+            old = now.inspect(|&daemon| sandbox.signal(daemon, Signal::HUP));
+        }
+        thief.is_finished()
     });
+    let old = old.unwrap();
     eventually("its hook has run", || fixture.hook_log().contains("and PID file"));
     let is_gone = within(Duration::from_secs(6), || (!is_alive(old)).then_some(()));
     assert!(is_gone.is_some(), "it waits for something: {}", fixture.hook_log());

@@ -77,7 +77,7 @@ fn fields_as_text() {
     let sandbox = Sandbox::new();
     let script = format!("sleep 3600; : {ESCAPES}");
     let fixture = sandbox.fixture("none").set("exec", format!("/bin/sh\n-c\n{script}"));
-    let fixture = fixture.set("exec_clear", "yes").set("exec_set", format!("EVIL={ESCAPES}"));
+    let fixture = fixture.set("exec_set", format!("EVIL={ESCAPES}"));
     fixture.started();
     for fields in ["cmdline", "environ", "cmdline,environ,name,exe,cwd"] {
         let shown = shown(fixture.run(&["status", "--fields", fields]));
