@@ -36,5 +36,5 @@ pub use run::{Output, Run, Running};
 pub use sandbox::Sandbox;
 pub use serving::{address, ask, reloaded, serving};
 pub use stranger::{Stranger, hold_locks};
-pub use trace::{Calls, attach};
+pub use trace::{Calls, attach, detach};
 pub use wait::{DEADLINE, eventually, takes_less_than, within};

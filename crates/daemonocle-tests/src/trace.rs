@@ -1,9 +1,12 @@
 //! What system calls a process makes, seen by strace(1).
 
+use rustix::process::Signal;
+
 use crate::fixture::Fixture;
 use crate::privilege::{skip, skip_unless_there_is};
-use crate::process::Pid;
+use crate::process::{Pid, status_field};
 use crate::run::Running;
+use crate::sandbox::Sandbox;
 use crate::wait::eventually;
 
 /// What strace has seen in three seconds.
@@ -62,4 +65,19 @@ pub fn attach(fixture: &Fixture<'_>, pid: Pid, options: &[&str], name: &str) -> 
         return None;
     }
     Some(strace)
+}
+
+/// Ends the strace that looks at this process, if it does so from the side (`-D`): it goes on at its own speed.
+///
+/// # Panics
+///
+/// If it cannot be ended.
+#[track_caller]
+pub fn detach(running: &Running, sandbox: &Sandbox) {
+    let tracer =
+        || status_field(running.pid(), "TracerPid").parse::<Pid>().ok().filter(|&pid| pid != 0);
+    if let Some(strace) = tracer() {
+        sandbox.signal(strace, Signal::TERM);
+        eventually("strace is gone", || tracer().is_none());
+    }
 }

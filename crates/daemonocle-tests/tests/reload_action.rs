@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use daemonocle_tests::{
-    Fixture, Output, Pid, Sandbox, eventually, is_alive, is_root, skip, skip_unless_root,
+    Fixture, Output, Pid, Sandbox, detach, eventually, is_alive, is_root, skip, skip_unless_root,
     skip_unless_there_is, status_field,
 };
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
@@ -197,6 +197,45 @@ fn although_the_signal_is_lost() {
     assert_eq!(expect_running(&fixture), pid);
 }
 
+/// By the time that it sees who has connected, the old one would be gone, and the new one have to be asked.
+#[test]
+fn one_who_is_slow_to_look_makes_it_reload_once() {
+    let name = "one_who_is_slow_to_look_makes_it_reload_once";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox);
+    fixture.started();
+    let slow = ["strace", "-o", "/dev/null", "-e", "inject=accept,accept4:delay_enter=500ms"];
+    let client = fixture.run(&["reload"]).under(&slow).finish();
+    if client.stderr.contains("strace: ") {
+        return skip(name, &format!("strace cannot trace: {}", client.stderr.trim()));
+    }
+    client.expect(0, RELOADED, "");
+    expect_running(&fixture);
+    assert_eq!(fixture.hook_log(), "0|Shutting down for reload\n");
+}
+
+/// Whoever waits for an answer may be stopped before it comes: the daemon does not wait for him.
+#[test]
+fn one_who_does_not_look_keeps_nobody_from_reloading() {
+    let sandbox = Sandbox::new();
+    let fixture = reloading(&sandbox).set("ready", "20");
+    let old = fixture.started();
+    sandbox.signal(old, Signal::STOP);
+    let client = fixture.run(&["reload"]).spawn();
+    let is_asked = || u64::from_str_radix(&status_field(old, "ShdPnd"), 16).unwrap() & 1 == 1;
+    eventually("it is asked", is_asked);
+    sandbox.signal(client.pid(), Signal::STOP);
+    sandbox.signal(old, Signal::CONT);
+    eventually("it has reloaded", || fixture.pid() != Some(old) && !is_alive(old));
+    sandbox.signal(client.pid(), Signal::CONT);
+    // It has heard from nobody whom it knows, and asks the new one.
+    client.finish().expect(0, RELOADED, "");
+    expect_running(&fixture);
+}
+
 /// One that dies while it reloads is not one that has reloaded.
 #[test]
 fn a_daemon_that_is_killed_meanwhile() {
@@ -268,8 +307,8 @@ fn a_daemon_that_comes_up_meanwhile_has_lost_nothing() {
     let sandbox = Sandbox::new();
     let fixture = reloading(&sandbox);
     let log = sandbox.path("calls").display().to_string();
-    let slow = ["-e", "trace=openat,fcntl", "-e", "inject=fcntl:delay_enter=300ms"];
-    let strace = [&["strace", "-o", &log], &slow[..]].concat();
+    let slow = ["-e", "trace=openat,fcntl", "-e", "inject=fcntl:delay_enter=60ms"];
+    let strace = [&["strace", "-D", "-o", &log], &slow[..]].concat();
     let client = fixture.run(&["reload"]).under(&strace).spawn();
     eventually("it has missed the file, and looks for signs", || {
         sandbox.read("calls").contains(", \".\", O_RDONLY") || client.stderr().contains("strace: ")
@@ -277,7 +316,10 @@ fn a_daemon_that_comes_up_meanwhile_has_lost_nothing() {
     if client.stderr().contains("strace: ") {
         return skip(name, &format!("strace cannot trace: {}", client.stderr().trim()));
     }
+    sandbox.signal(client.pid(), Signal::STOP);
     let first = fixture.started();
+    sandbox.signal(client.pid(), Signal::CONT);
+    detach(&client, &sandbox);
     client.finish().expect(0, RELOADED, "");
     assert_ne!(fixture.pid(), Some(first));
 }

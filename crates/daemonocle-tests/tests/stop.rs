@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use daemonocle_tests::{
-    Sandbox, eventually, is_alive, skip, skip_unless_root, skip_unless_there_is, takes_less_than,
+    Sandbox, detach, eventually, is_alive, skip, skip_unless_root, skip_unless_there_is,
+    takes_less_than,
 };
 use rustix::process::Signal;
 
@@ -218,8 +219,8 @@ fn a_daemon_that_comes_up_meanwhile_is_no_bystander() {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("ready");
     let log = sandbox.path("calls").display().to_string();
-    let slow = ["-e", "trace=openat,fcntl", "-e", "inject=openat:delay_enter=150ms"];
-    let strace = [&["strace", "-o", &log], &slow[..]].concat();
+    let slow = ["-e", "trace=openat,fcntl", "-e", "inject=openat:delay_enter=60ms"];
+    let strace = [&["strace", "-D", "-o", &log], &slow[..]].concat();
     let stop = fixture.run(&["stop"]).under(&strace).spawn();
     eventually("it has seen no sign of anybody", || {
         let calls = sandbox.read("calls");
@@ -229,7 +230,10 @@ fn a_daemon_that_comes_up_meanwhile_is_no_bystander() {
     if stop.stderr().contains("strace: ") {
         return skip(name, &format!("strace cannot trace: {}", stop.stderr().trim()));
     }
+    sandbox.signal(stop.pid(), Signal::STOP);
     let pid = fixture.started();
+    sandbox.signal(stop.pid(), Signal::CONT);
+    detach(&stop, &sandbox);
     stop.finish().expect(0, "", NOT_RUNNING);
     assert_eq!(fixture.settled(), pid);
 }

@@ -40,7 +40,7 @@ pub(crate) enum Report {
 /// What the starter answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// Run the worker.
+    /// Run the worker; or reload.
     Go,
     /// The start is complete and has been, or is being, told.
     Accepted,

@@ -3,13 +3,13 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::config::{Location, Settings};
 use crate::error::{Error, Kind};
 use crate::pid_file::{self, Presence, Running};
-use crate::startup::{Report, Starter};
+use crate::startup::{Reply, Report, Starter};
 use crate::sys::answer::Awaited;
 use crate::sys::fd::{deadline_in, has_passed, wait_readable};
 use crate::sys::process::{Pid, PidFd};
@@ -132,7 +132,7 @@ impl Request<'_> {
                         if let Some(talk) = awaited.accept_from(self.pid).map_err(cannot)?
                             && !self.has_ended().map_err(cannot)?
                         {
-                            return self.hear(talk);
+                            return self.hear(Starter::of(talk));
                         }
                     }
                     [false, false] => {}
@@ -147,9 +147,10 @@ impl Request<'_> {
     }
 
     /// Its answer, as soon as there is one.
-    fn hear(&self, talk: OwnedFd) -> Result<Option<Pid>, Error> {
+    fn hear(&self, talk: Starter) -> Result<Option<Pid>, Error> {
         let cannot = |error| Error::system("cannot hear the daemon's answer", error);
-        let talk = Starter::of(talk);
+        // It waits for that, but not for ever; and what it has said already can be heard although it is gone.
+        let _ = talk.reply(Reply::Go);
         match wait_readable([Some(talk.as_fd())], self.deadline).map_err(cannot)? {
             [false] => Err(self.late()),
             [true] => match talk.receive().map_err(cannot)? {

@@ -20,7 +20,7 @@ use crate::pid_file::PidFile;
 use crate::shutdown::{End, Lifecycle};
 use crate::startup::{Newborn, Reply, Report, channel};
 use crate::sys::answer::{Ticket, answer};
-use crate::sys::fd::deadline_in;
+use crate::sys::fd::{deadline_in, wait_readable};
 use crate::sys::hooks::{also_close_in_forked_children, forget_in_forked_children, is_copy};
 use crate::sys::process::{self, Children, Pid, signal_child};
 use crate::sys::program::Group;
@@ -160,8 +160,18 @@ impl Reloader {
 
     /// The channel to who awaits an answer.
     fn answer(&self, ticket: Ticket) -> Option<Newborn> {
+        /// For one who has been stopped.
+        const PATIENCE: Duration = Duration::from_secs(1);
         match answer(ticket).and_then(Newborn::inherited) {
-            Ok(asker) => Some(asker),
+            Ok(asker) => {
+                // Or he might see too late that it is we who have connected, when we are gone.
+                let is_heard = wait_readable([Some(asker.as_fd())], deadline_in(PATIENCE));
+                if is_heard.is_ok_and(|[is_heard]| is_heard) {
+                    // What is left unread when the socket is closed would take the answer along.
+                    let _ = asker.receive();
+                }
+                Some(asker)
+            }
             // There is no way from here to there, whoever asks how often.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => None,
             Err(_) => {
