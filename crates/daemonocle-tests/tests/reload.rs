@@ -3,28 +3,14 @@
 use std::fs;
 
 use daemonocle_tests::{
-    Fixture, Pid, Sandbox, eventually, is_alive, limit, skip, skip_unless_root, stat, status_field,
+    Fixture, Pid, Sandbox, eventually, is_alive, limit, reloading, skip, skip_unless_root, stat,
+    status_field, tell,
 };
 use rustix::process::Signal;
 
 const OK: &str = "Starting example ... OK\n";
 const STOPPED: &str = "Stopping example ... OK\n";
 const RELOADED: &str = "0|Shutting down for reload\n";
-
-/// A daemon that reloads when [`reload`] tells it.
-fn reloading<'a>(sandbox: &'a Sandbox, worker: &str) -> Fixture<'a> {
-    sandbox.make_fifo("fifo");
-    sandbox.write("out", "");
-    sandbox.write("plan", "");
-    let fixture = sandbox.fixture(worker);
-    ["fifo", "out", "plan"]
-        .into_iter()
-        .fold(fixture, |fixture, name| fixture.set(name, sandbox.path(name)))
-}
-
-fn tell(fixture: &Fixture<'_>) {
-    fs::write(fixture.sandbox().path("fifo"), "").unwrap();
-}
 
 /// Makes it reload, which succeeds; the new PID.
 #[track_caller]

@@ -8,26 +8,11 @@ use std::time::Duration;
 
 use daemonocle_tests::{
     Fixture, LIFE, Lock, Pid, Running, STARTUP, Sandbox, attach, eventually, holder, is_alive,
-    stat, within,
+    reloading, stat, tell, within,
 };
 use rustix::process::Signal;
 
 const OK: &str = "Starting example ... OK\n";
-
-/// A daemon that reloads when [`tell`] does.
-fn reloading<'a>(sandbox: &'a Sandbox, worker: &str) -> Fixture<'a> {
-    sandbox.make_fifo("fifo");
-    sandbox.write("out", "");
-    sandbox.write("plan", "");
-    let fixture = sandbox.fixture(worker);
-    ["fifo", "out", "plan"]
-        .into_iter()
-        .fold(fixture, |fixture, name| fixture.set(name, sandbox.path(name)))
-}
-
-fn tell(fixture: &Fixture<'_>) {
-    fs::write(fixture.sandbox().path("fifo"), "").unwrap();
-}
 
 /// A child that the worker has forked meanwhile does not keep the successor from hearing that the old one
 /// is dead, and its start given up.
