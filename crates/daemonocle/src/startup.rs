@@ -10,7 +10,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use crate::sys::fd::{Guarded, is_socket, peer, receive, send, shut_down_sending, socket_pair};
+use crate::sys::fd::{
+    Guarded, is_socket, peer, receive, receive_short, send, shut_down_sending, socket_pair,
+};
 use crate::sys::process::Pid;
 
 /// What the daemon tells, each at most once and in this order.
@@ -185,11 +187,14 @@ impl Newborn {
 
     /// The next reply; `None`: the starter is dead.
     pub(crate) fn receive(&self) -> io::Result<Option<Reply>> {
-        let message = receive(self.0.get()?)?;
+        // One byte more than the longest: what is cut is none of them. No memory, for want of which a daemon would
+        // die that has just been told as running.
+        let mut buffer = [0; 2];
+        let message = receive_short(self.0.get()?, &mut buffer)?;
         if message.is_empty() {
             return Ok(None);
         }
-        Reply::decode(&message).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        Reply::decode(message).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }
 

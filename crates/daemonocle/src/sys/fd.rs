@@ -324,6 +324,15 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
+/// Receives one message without taking memory: what of it fits into the buffer; nothing is the end.
+pub(crate) fn receive_short<'a>(
+    socket: BorrowedFd<'_>,
+    buffer: &'a mut [u8],
+) -> io::Result<&'a [u8]> {
+    let length = receive_into(buffer, socket, RecvFlags::empty())?;
+    Ok(&buffer[..length])
+}
+
 /// Gives the length of the message, with `TRUNC` also if it is longer than the buffer.
 fn receive_into(buffer: &mut [u8], socket: BorrowedFd<'_>, flags: RecvFlags) -> io::Result<usize> {
     // Of what it cannot take out, the kernel takes out nothing.
