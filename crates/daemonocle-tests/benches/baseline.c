@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "job.h"
+
 static void be_daemon(const char *path, int report)
 {
 	char text[16];
@@ -31,6 +33,8 @@ static void be_daemon(const char *path, int report)
 	length = snprintf(text, sizeof text, "%d\n", (int)getpid());
 	if (ftruncate(file, 0) == -1 || write(file, text, length) != length)
 		err(1, "%s", path);
+	if (!job_set_up())
+		exit(1);
 	null = open("/dev/null", O_RDWR);
 	if (null == -1)
 		err(1, "/dev/null");
