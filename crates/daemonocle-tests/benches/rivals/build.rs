@@ -9,6 +9,8 @@ use crate::{Result, home};
 pub struct Built {
     /// The C program, as little as there can be.
     pub floor: PathBuf,
+    /// As many bare children as one wants, in C.
+    pub forks: PathBuf,
     /// A program that knows nothing of daemons.
     pub job: PathBuf,
     pub crates: Vec<Crate>,
@@ -40,6 +42,7 @@ impl Built {
         let crates = crates.map(|name| Crate::build(name, &programs, dir));
         Ok(Self {
             floor: compile(&benches.join("baseline.c"))?,
+            forks: compile(&benches.join("forks.c"))?,
             job: compile(&programs.join("job.c"))?,
             crates: crates.into_iter().collect::<Result<_>>()?,
         })

@@ -143,20 +143,24 @@ impl Place {
 
     /// Buries all that were orphaned, and removes what they have left.
     fn clean_up(&self) -> Result {
-        let begin = Instant::now();
-        while begin.elapsed() < PATIENCE {
-            match wait(WaitOptions::NOHANG) {
-                Ok(Some(_)) => {}
-                Ok(None) => thread::sleep(Duration::from_millis(1)),
-                Err(Errno::CHILD) => {
-                    let _ = fs::remove_file(&self.pid_file);
-                    return Ok(());
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err("it leaves processes behind".into())
+        bury_all()?;
+        let _ = fs::remove_file(&self.pid_file);
+        Ok(())
     }
+}
+
+/// Waits for the end of all children of this process, those that were orphaned among them.
+pub fn bury_all() -> Result {
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => thread::sleep(Duration::from_millis(1)),
+            Err(Errno::CHILD) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err("processes are left behind".into())
 }
 
 impl Lap {

@@ -19,6 +19,7 @@ use rustix::process::{getpid, set_child_subreaper};
 mod bell;
 mod build;
 mod figures;
+mod growth;
 mod lap;
 mod plot;
 mod report;
@@ -26,6 +27,7 @@ mod rest;
 mod rival;
 
 use build::Built;
+use growth::Growth;
 use lap::{Lap, Place};
 use rest::Rest;
 
@@ -58,10 +60,11 @@ fn main() -> Result {
             }
         }
     }
+    let growth = Growth::of(&built, dir.path())?;
     let benchmarks = home().join("../../docs/benchmarks");
     fs::create_dir_all(&benchmarks)?;
-    report::write(&benchmarks, &rivals, &results, &absent)?;
-    plot::write(&benchmarks, &rivals, &results)
+    report::write(&benchmarks, &rivals, &results, &growth, &absent)?;
+    plot::write(&benchmarks, &rivals, &results, &growth)
 }
 
 /// All that is known of a rival.

@@ -1,10 +1,11 @@
-//! The pictures: a bar for each rival, on a logarithmic scale, for light and for dark pages.
+//! The pictures: bars for the rivals and curves for what grows, on logarithmic scales, for light and for dark pages.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use crate::figures::{Spread, milliseconds, short};
+use crate::growth::{Growth, Line};
 use crate::report::{Timed, spread, whole};
 use crate::rival::Rival;
 use crate::{Result, Results};
@@ -46,7 +47,7 @@ struct Bar<'a> {
     returned: Option<f64>,
 }
 
-pub fn write(dir: &Path, rivals: &[Rival], results: &[Results]) -> Result {
+pub fn write(dir: &Path, rivals: &[Rival], results: &[Results], growth: &Growth) -> Result {
     let bars = |timed: Timed, returned: Timed| -> Vec<Bar<'_>> {
         let each = rivals.iter().zip(results);
         each.filter_map(|(rival, its)| {
@@ -87,6 +88,15 @@ pub fn write(dir: &Path, rivals: &[Rival], results: &[Results]) -> Result {
             fs::write(dir.join(format!("{name}{}.svg", colours.suffix)), picture)?;
         }
     }
+    for (name, title, lines) in [
+        ("workers", "start of so many workers, until all serve, in ms", &growth.start),
+        ("group", "status of a group of so many processes, in ms", &growth.status),
+    ] {
+        for colours in &COLOURS {
+            let picture = curves(title, lines, colours)?;
+            fs::write(dir.join(format!("{name}{}.svg", colours.suffix)), picture)?;
+        }
+    }
     Ok(())
 }
 
@@ -105,14 +115,7 @@ fn draw(title: &str, bars: &[Bar<'_>], colours: &Colours) -> Result<String> {
         |value: f64| LEFT + (WIDTH - LEFT - RIGHT) * (value.log10() - low) / (high - low).max(1.0);
     let bottom = TOP + LINE * bars.len() as f64;
     let height = bottom + 30.0;
-    let mut svg = String::new();
-    writeln!(
-        svg,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
-         font-family=\"system-ui, sans-serif\" font-size=\"13\" fill=\"{text}\">\n\
-         <title>{title}</title>\n\
-         <text x=\"10\" y=\"24\" font-size=\"15\">{title}</text>"
-    )?;
+    let mut svg = head(title, height, text)?;
     for power in low as i32..=high as i32 {
         let (value, at) = (10f64.powi(power), x(10f64.powi(power)));
         writeln!(
@@ -162,5 +165,96 @@ fn draw(title: &str, bars: &[Bar<'_>], colours: &Colours) -> Result<String> {
         )?;
     }
     svg.push_str("</svg>\n");
+    Ok(svg)
+}
+
+const HEIGHT_OF_CURVES: f64 = 360.0;
+
+fn curves(title: &str, lines: &[Line], colours: &Colours) -> Result<String> {
+    /// Room for the names at the curves' ends.
+    const NAMES: f64 = 220.0;
+    const BOTTOM: f64 = HEIGHT_OF_CURVES - 36.0;
+    const START: f64 = 70.0;
+    let Colours { text, faint, ours, theirs, .. } = colours;
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let most = points().map(|(count, _)| *count as f64).fold(1.0, f64::max).log10().ceil().max(1.0);
+    let low = points().map(|(_, time)| time.low).fold(f64::MAX, f64::min).log10().floor();
+    let high = points().map(|(_, time)| time.high).fold(0.0, f64::max).log10().ceil();
+    let x = |count: f64| START + (WIDTH - START - NAMES) * count.log10() / most;
+    let y = |time: f64| BOTTOM - (BOTTOM - TOP) * (time.log10() - low) / (high - low).max(1.0);
+    let mut svg = head(title, HEIGHT_OF_CURVES, text)?;
+    for power in 0..=most as i32 {
+        let (count, at) = (10f64.powi(power), x(10f64.powi(power)));
+        writeln!(
+            svg,
+            "<line x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{BOTTOM}\" stroke=\"{faint}\"/>\n\
+             <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{count}</text>",
+            BOTTOM + 18.0
+        )?;
+    }
+    for power in low as i32..=high as i32 {
+        let (time, at) = (10f64.powi(power), y(10f64.powi(power)));
+        writeln!(
+            svg,
+            "<line x1=\"{START}\" y1=\"{at:.1}\" x2=\"{:.1}\" y2=\"{at:.1}\" stroke=\"{faint}\"/>\n\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{time}</text>",
+            WIDTH - NAMES,
+            START - 8.0,
+            at + 4.5,
+        )?;
+    }
+    let mut ends: Vec<_> = lines
+        .iter()
+        .filter_map(|line| {
+            line.points.last().map(|(count, time)| (line, x(*count as f64), y(time.middle)))
+        })
+        .collect();
+    ends.sort_by(|(.., a), (.., b)| a.total_cmp(b));
+    let mut above = f64::MIN;
+    for (line, right, end) in ends {
+        let colour = if line.name.starts_with("daemonocle") { ours } else { theirs };
+        let path: Vec<_> = line
+            .points
+            .iter()
+            .map(|(count, time)| format!("{:.1},{:.1}", x(*count as f64), y(time.middle)))
+            .collect();
+        writeln!(
+            svg,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\"/>",
+            path.join(" ")
+        )?;
+        for (count, time) in &line.points {
+            let (x, from, to) = (x(*count as f64), y(time.low), y(time.high));
+            writeln!(
+                svg,
+                "<line x1=\"{x:.1}\" y1=\"{from:.1}\" x2=\"{x:.1}\" y2=\"{to:.1}\" stroke=\"{colour}\"/>\n\
+                 <circle cx=\"{x:.1}\" cy=\"{:.1}\" r=\"3.5\" fill=\"{colour}\"/>",
+                y(time.middle)
+            )?;
+        }
+        // Names one below the other, where curves end in the same place.
+        above = end.max(above + 16.0);
+        writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            right + 10.0,
+            above + 4.5,
+            line.name
+        )?;
+    }
+    svg.push_str("</svg>\n");
+    Ok(svg)
+}
+
+/// What each picture begins with.
+fn head(title: &str, height: f64, text: &str) -> Result<String> {
+    let mut svg = String::new();
+    writeln!(
+        svg,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+         font-family=\"system-ui, sans-serif\" font-size=\"13\" fill=\"{text}\">\n\
+         <title>{title}</title>\n\
+         <text x=\"10\" y=\"24\" font-size=\"15\">{title}</text>"
+    )?;
     Ok(svg)
 }

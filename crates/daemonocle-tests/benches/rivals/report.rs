@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::figures::{Spread, milliseconds, short};
+use crate::growth::{Growth, Line};
 use crate::lap::{Lap, SETUP, Span};
 use crate::rival::Rival;
 use crate::{Result, Results};
@@ -13,9 +14,15 @@ use crate::{Result, Results};
 /// The first rival is what all are measured by.
 const FLOOR: usize = 0;
 
-pub fn write(dir: &Path, rivals: &[Rival], results: &[Results], absent: &[&str]) -> Result {
+pub fn write(
+    dir: &Path,
+    rivals: &[Rival],
+    results: &[Results],
+    growth: &Growth,
+    absent: &[&str],
+) -> Result {
     fs::write(dir.join("rivals.csv"), laps(rivals, results)?)?;
-    fs::write(dir.join("README.md"), page(rivals, results, absent)?)?;
+    fs::write(dir.join("README.md"), page(rivals, results, growth, absent)?)?;
     println!("written: {}", dir.display());
     Ok(())
 }
@@ -38,7 +45,7 @@ fn ratio(results: &[Results], which: usize, timed: Timed) -> Option<Spread> {
     Spread::of(laps.filter_map(|(its, floor)| Some(timed(its)? / timed(floor)?)))
 }
 
-fn page(rivals: &[Rival], results: &[Results], absent: &[&str]) -> Result<String> {
+fn page(rivals: &[Rival], results: &[Results], growth: &Growth, absent: &[&str]) -> Result<String> {
     let mut text = String::new();
     let rounds = results[FLOOR].laps.len();
     writeln!(
@@ -53,15 +60,12 @@ fn page(rivals: &[Rival], results: &[Results], absent: &[&str]) -> Result<String
         machine()?
     )?;
     for name in ["start", "stop", "memory"] {
-        writeln!(
-            text,
-            "<picture><source media=\"(prefers-color-scheme: dark)\" srcset=\"{name}-dark.svg\">\
-             <img src=\"{name}.svg\" alt=\"{name}\"></picture>\n"
-        )?;
+        picture(&mut text, name)?;
     }
     starts(&mut text, rivals, results)?;
     others(&mut text, rivals, results)?;
     at_rest(&mut text, rivals, results)?;
+    grown(&mut text, growth)?;
     writeln!(text, "## Who they are\n")?;
     for rival in rivals {
         let kill = if rival.is_stopped_by_kill { "; has no stop, so `kill` does it" } else { "" };
@@ -167,6 +171,50 @@ fn at_rest(text: &mut String, rivals: &[Rival], results: &[Results]) -> Result {
         )?;
     }
     writeln!(text)?;
+    Ok(())
+}
+
+fn grown(text: &mut String, growth: &Growth) -> Result {
+    writeln!(
+        text,
+        "## Growth\n\n\
+         Milliseconds, until all workers serve or are gone. The exponent is that of the number which the time grows\n\
+         with, from the second column on: 1 is in proportion.\n"
+    )?;
+    for name in ["workers", "group"] {
+        picture(text, name)?;
+    }
+    lines(text, "start of so many workers", &growth.start, 10)?;
+    lines(text, "stop of so many workers", &growth.stop, 10)?;
+    lines(text, "status of a group of so many processes", &growth.status, 10)?;
+    writeln!(text, "| status of one process | alone | among 10,000 others |\n|---|---|---|")?;
+    for (name, alone, among) in &growth.others {
+        writeln!(text, "| {name} | {} | {} |", short(alone.middle), short(among.middle))?;
+    }
+    writeln!(text)?;
+    Ok(())
+}
+
+fn lines(text: &mut String, what: &str, lines: &[Line], from: usize) -> Result {
+    let counts = lines.iter().flat_map(|line| &line.points).map(|(count, _)| *count);
+    let counts: std::collections::BTreeSet<_> = counts.collect();
+    let heads: Vec<_> = counts.iter().map(ToString::to_string).collect();
+    writeln!(text, "| {what} | {} | exponent |", heads.join(" | "))?;
+    writeln!(text, "|---|{}---|", "---|".repeat(heads.len()))?;
+    for line in lines {
+        let cells: Vec<_> = line.points.iter().map(|(_, time)| short(time.middle)).collect();
+        writeln!(text, "| {} | {} | {:.2} |", line.name, cells.join(" | "), line.exponent(from))?;
+    }
+    writeln!(text)?;
+    Ok(())
+}
+
+fn picture(text: &mut String, name: &str) -> Result {
+    writeln!(
+        text,
+        "<picture><source media=\"(prefers-color-scheme: dark)\" srcset=\"{name}-dark.svg\">\
+         <img src=\"{name}.svg\" alt=\"{name}\"></picture>\n"
+    )?;
     Ok(())
 }
 

@@ -120,14 +120,19 @@ pub fn all(built: &Built, dir: &Path) -> (Vec<Rival>, Vec<&'static str>) {
     (rivals, absent)
 }
 
-/// The Python that `DAEMONOCLE_PYTHON` names, or `python3`, if it has the original.
-fn original() -> Option<Rival> {
+/// The Python that `DAEMONOCLE_PYTHON` names, or `python3`, if it has the original, and the versions of both.
+pub fn python() -> Option<(String, String)> {
     let python = std::env::var("DAEMONOCLE_PYTHON").unwrap_or_else(|_| "python3".into());
     let version = "import daemonocle, importlib.metadata as m, platform as p; \
                    print(m.version('daemonocle'), 'with Python', p.python_version(), end='')";
     // Not from here, where a directory has its name.
     let probe = Command::new(&python).args(["-c", version]).current_dir("/").output().ok()?;
     let version = String::from_utf8(probe.stdout).ok().filter(|text| !text.is_empty())?;
+    Some((python, version))
+}
+
+fn original() -> Option<Rival> {
+    let (python, version) = python()?;
     let script = home().join("benches/rivals/programs/original.py").display().to_string();
     let rival = Rival::new(
         "Python daemonocle",
@@ -190,7 +195,7 @@ fn daemonize(job: &Path) -> Option<Rival> {
     ))
 }
 
-fn installed(name: &str) -> Option<PathBuf> {
+pub fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let directories = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     directories.map(|dir| dir.join(name)).find(|file| file.is_file())
