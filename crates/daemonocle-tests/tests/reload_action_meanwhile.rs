@@ -1,8 +1,8 @@
 //! What else happens while the action `reload` asks, and waits for the answer.
 
 use daemonocle_tests::{
-    Fixture, Output, Sandbox, detach, eventually, expect_one_left, is_alive, is_root, reloading,
-    skip, skip_unless_there_is, status_field,
+    Fixture, Output, Pid, Sandbox, detach, eventually, expect_one_left, is_alive, is_root,
+    reloading, skip, skip_unless_there_is, status_field,
 };
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
@@ -168,24 +168,47 @@ fn a_daemon_that_comes_up_meanwhile_has_lost_nothing() {
 
 /// Whoever asks again has asked once, unless nobody is about it any more.
 #[test]
-fn after_a_shortage() {
+fn after_a_shortage_of_descriptors() {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("polite").set("on_hup", "yes").set("stderr", sandbox.path("err"));
+    let pid = fixture.started();
     // poll(2) needs as many as it is given.
-    let mut cases = vec![(Resource::Nofile, 3, "cannot reload: cannot make a channel")];
+    let before = limit(pid, Resource::Nofile, 3);
+    let client = fixture.run(&["reload"]).spawn();
+    let why = "cannot reload: cannot make a channel";
+    eventually("it cannot", || sandbox.read("err").contains(why));
+    before();
+    client.finish().expect(0, RELOADED, "");
+}
+
+/// The daemon that lacks them can still tell.
+#[test]
+fn a_shortage_of_threads_is_told() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("on_hup", "yes");
+    // In bytes: less than there is already.
+    let mut cases = vec![(Resource::As, 1 << 20)];
     match is_root() {
-        true => skip("after_a_shortage", "root is never short of threads"),
-        false => cases.push((Resource::Nproc, 0, "cannot reload: cannot start a thread")),
+        true => skip("a_shortage_of_threads_is_told", "root may have any number of processes"),
+        false => cases.push((Resource::Nproc, 0)),
     }
-    for (resource, limit, why) in cases {
-        let pid = rustix::process::Pid::from_raw(fixture.started());
-        let few = Rlimit { current: Some(limit), maximum: getrlimit(resource).maximum };
-        let before = prlimit(pid, resource, few).unwrap();
-        let client = fixture.run(&["reload"]).spawn();
-        eventually("it cannot", || sandbox.read("err").contains(why));
-        prlimit(pid, resource, before).unwrap();
-        client.finish().expect(0, RELOADED, "");
+    for (resource, few) in cases {
+        let pid = fixture.started();
+        let before = limit(pid, resource, few);
+        let why = "ERROR: cannot reload: cannot start a thread: Resource temporarily unavailable\n";
+        reload(&fixture).expect(1, FAILED, why);
+        before();
+        reload(&fixture).expect(0, RELOADED, "");
         fixture.stop().expect(0, STOPPED, "");
-        sandbox.write("err", "");
+    }
+}
+
+/// Gives a process less; what it had before, when it is called.
+fn limit(pid: Pid, resource: Resource, few: u64) -> impl FnOnce() {
+    let pid = rustix::process::Pid::from_raw(pid);
+    let few = Rlimit { current: Some(few), maximum: getrlimit(resource).maximum };
+    let before = prlimit(pid, resource, few).unwrap();
+    move || {
+        prlimit(pid, resource, before).unwrap();
     }
 }

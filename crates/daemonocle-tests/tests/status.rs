@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use daemonocle_tests::{Sandbox, eventually, skip_unless_root, stat};
+use daemonocle_tests::{Sandbox, eventually, put_up_sign, skip_unless_root, stat};
 use rustix::process::Signal;
 
 /// Everything about a file that a reader could have changed.
@@ -226,4 +226,18 @@ fn while_it_is_being_set_up_others_see_it_too() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let status = fixture.run(&["status"]).as_user(12345, 12345).finish();
     status.expect(1, "example -- not running\n", "");
+}
+
+/// One after the other looks like the daemon, and is gone when it is looked at.
+#[test]
+fn nobody_is_looked_for_for_ever() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("ready");
+    let _sign = put_up_sign(&fixture.pid_file());
+    let path = fixture.pid_file().display().to_string();
+    let decoys = fixture.watch(&[env!("CARGO_BIN_EXE_come_and_go"), &path]).spawn();
+    eventually("they have begun", || sandbox.names().len() > 8);
+    let status = fixture.status();
+    status.expect_error(1, "", &["PID file", "timed out"]);
+    sandbox.kill(decoys.pid());
 }

@@ -15,6 +15,7 @@ use crate::sys::signal::arrival::{Arrival, Sender};
 use crate::worker::Exec;
 
 use super::sentry::Link;
+use super::{complain, unsent};
 
 /// What a keeper passes on to its program, or must not itself die or stop of.
 pub(super) const PASSED_ON: [Signal; 8] = [
@@ -116,7 +117,11 @@ impl Kept {
                     match count {
                         // That a terminal hangs up comes from it and from our parent, and is one thing.
                         Some(count) if *count > 0 => *count -= 1,
-                        _ => kill_child(program, signal),
+                        _ => {
+                            if let Err(error) = send_to_child(program, signal) {
+                                complain(&unsent(signal, program, &error));
+                            }
+                        }
                     }
                 }
                 // Repeated, it asks for no more than before.

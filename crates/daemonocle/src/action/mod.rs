@@ -186,3 +186,8 @@ fn cannot(what: &str, error: io::Error) -> Error {
 fn complain(what: &dyn fmt::Display) {
     let _ = writeln!(io::stderr(), "ERROR: {}", harmless(&what.to_string()));
 }
+
+/// Somebody has changed its user, and only it can end itself now.
+fn unsent(signal: Signal, pid: Pid, error: &io::Error) -> String {
+    format!("cannot send {signal} to process (PID {pid}): {error}")
+}

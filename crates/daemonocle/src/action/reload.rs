@@ -51,7 +51,9 @@ pub(crate) fn reload(settings: &Settings, events: Events<'_>) -> Result<Outcome,
         // The signal that asks for it would end any other daemon.
         if !pid_file::offers_reload(&location, &running)? {
             // Nor does one that is handing over just now.
-            if doubted.replace(pid) != Some(pid) && pid_file::wait_for_outcome(&location, deadline)?
+            if doubted.replace(pid) != Some(pid)
+                && !has_passed(deadline)
+                && pid_file::wait_for_outcome(&location, deadline)?
             {
                 continue;
             }

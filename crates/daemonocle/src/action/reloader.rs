@@ -142,15 +142,15 @@ impl Reloader {
                     // There may be another one to be asked.
                     let _ = tell(Report::Ending(0, String::new()));
                 }
-                Err(error) => {
-                    complain(&error);
-                    let _ = tell(Report::Failed(error.exit_code(), error.to_string()));
-                }
+                Err(error) => fail(asker.as_ref(), &error),
             }
         };
         if let Err(error) = thread::spawn("daemonocle-load", Box::new(reload)) {
+            // He may ask again.
             *last = None;
-            complain(&format_args!("cannot reload: cannot start a thread: {error}"));
+            drop(last);
+            let error = Error::system("cannot reload: cannot start a thread", error);
+            fail(ticket.and_then(|ticket| self.answer(ticket)).as_ref(), &error);
         }
     }
 
@@ -165,11 +165,7 @@ impl Reloader {
         match answer(ticket).and_then(Newborn::inherited) {
             Ok(asker) => {
                 // Or he might see too late that it is we who have connected, when we are gone.
-                let is_heard = wait_readable([Some(asker.as_fd())], deadline_in(PATIENCE));
-                if is_heard.is_ok_and(|[is_heard]| is_heard) {
-                    // What is left unread when the socket is closed would take the answer along.
-                    let _ = asker.receive();
-                }
+                let _ = wait_readable([Some(asker.as_fd())], deadline_in(PATIENCE));
                 Some(asker)
             }
             // There is no way from here to there, whoever asks how often.
@@ -359,6 +355,14 @@ impl Reloader {
         {
             signal_child(*successor, signal);
         }
+    }
+}
+
+/// Tells why there is no successor, and also who has asked for one.
+fn fail(asker: Option<&Newborn>, error: &Error) {
+    complain(error);
+    if let Some(asker) = asker {
+        let _ = asker.report(&Report::Failed(error.exit_code(), error.to_string()));
     }
 }
 

@@ -3,17 +3,19 @@
 #![forbid(unsafe_code)]
 
 use std::fs::File;
+use std::io;
 use std::time::Instant;
 
 use crate::config::Location;
 use crate::error::Error;
+use crate::sys::fd::{deadline_in, has_passed};
 use crate::sys::fs::{Access, Dir, Inode};
 use crate::sys::lock::{self, Holder};
 use crate::sys::process::{Pid, PidFd};
 
 use super::access::{existing_dir, inode_in, inspect_file, is_unpublished, open_existing};
 use super::holder::{self, Presence, Running, Startup};
-use super::{RELOADS, STARTUP, UNREADY, orphan, own, place};
+use super::{LONG, RELOADS, STARTUP, UNREADY, orphan, own, place};
 
 /// Whether this daemon reloads when it is asked to.
 pub(crate) fn offers_reload(location: &Location, running: &Running) -> Result<bool, Error> {
@@ -34,6 +36,7 @@ pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
     // A daemon may have come up since its file was missed, or removed it since it was found. Only one that is
     // found twice, and whose file is missed in between, has lost it. Each further turn is owed to another one.
     let mut suspect = None;
+    let deadline = deadline_in(LONG);
     loop {
         let dir = existing_dir(location)?;
         let presence = match &dir {
@@ -53,6 +56,15 @@ pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
         if suspect.replace(running.holder) == Some(running.holder) {
             return Ok(Presence::Running(running));
         }
+        keep_up(location, deadline)?;
+    }
+}
+
+/// Gives up when it has been somebody else each time for so long.
+pub(crate) fn keep_up(location: &Location, deadline: Option<Instant>) -> Result<(), Error> {
+    match has_passed(deadline) {
+        true => Err(location.cannot("keep up with", io::ErrorKind::TimedOut.into())),
+        false => Ok(()),
     }
 }
 

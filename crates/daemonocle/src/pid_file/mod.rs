@@ -42,6 +42,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::config::{Location, Patience};
 use crate::error::{Error, Kind};
@@ -58,9 +59,12 @@ use attempt::{Site, Taken, evict};
 pub(crate) use bystander::bystander;
 pub(crate) use holder::{Presence, Running};
 use look::running_for_a_reader;
-pub(crate) use look::{look, offers_reload, wait_for_outcome};
+pub(crate) use look::{keep_up, look, offers_reload, wait_for_outcome};
 use signs::Signs;
 pub(crate) use sweep::{Origin, sweep};
+
+/// How long it may take to find out who has the file, whoever else does what meanwhile.
+pub(crate) const LONG: Duration = Duration::from_secs(10);
 
 const STARTUP: Byte = Byte(1 << 30);
 const CLAIM: Byte = Byte((1 << 30) + 1);

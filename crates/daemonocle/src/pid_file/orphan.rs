@@ -16,10 +16,10 @@ use crate::sys::lock::Byte;
 use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, OpenFile, holds_lock, open_files};
 use crate::sys::proc::locks::{HeldLock, Search, listed_locks, locks_by_process};
-use crate::sys::process::{Pid, PidFd};
+use crate::sys::process::{self, Pid, PidFd};
 use crate::sys::{is_shortage, user};
 
-use super::{LIFE, Running, place, program, signs};
+use super::{LIFE, LONG, Running, place, program, signs};
 
 /// The daemon that lives by a file that was at `location`, if there is one; `entry` is the directory and
 /// the byte of the file there, where the directory still exists. Anything that can be brought about by somebody without
@@ -46,8 +46,6 @@ fn find_by_list(location: &Location, place: Option<Byte>) -> io::Result<Option<R
     /// How often a lock that was listed may be gone when its holder is looked at, because he has just handed
     /// over to somebody else. More often than that one is not who is looked for.
     const ROUNDS: usize = 3;
-    /// How long everything may take.
-    const LONG: Duration = Duration::from_secs(10);
     let deadline = deadline_in(LONG);
     for _ in 0..ROUNDS {
         match look_through(location, place, deadline)? {
@@ -150,9 +148,13 @@ fn first(
         };
         let is_ours = users.iter().all(|user| *user == user::effective());
         match examine(location, place, lock, handle, is_ours)? {
-            // Who has it still is somebody else.
-            None if holds_lock(lock.pid, lock.inode, LockKind::Record, lock.byte)? => {}
-            None => answer = Answer::Changing,
+            None => match holds_lock(lock.pid, lock.inode, LockKind::Record, lock.byte) {
+                // Who has it still is somebody else.
+                Ok(true) => {}
+                Ok(false) => answer = Answer::Changing,
+                Err(_) if !process::exists(lock.pid) => answer = Answer::Changing,
+                Err(error) => return Err(error),
+            },
             Some(running) if running.is_ending && is_gone(&running)? => {}
             Some(running) => {
                 return Ok(Answer::Running(Running { is_ending: false, ..running }));

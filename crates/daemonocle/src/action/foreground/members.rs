@@ -8,8 +8,7 @@ use crate::sys::proc;
 use crate::sys::process::{self, Pid, PidFd};
 use crate::sys::signal::Signal;
 
-use super::super::Events;
-use super::unsent;
+use super::super::{Event, Events, unsent};
 
 /// Gives a signal to all that is left of the daemon's group.
 pub(super) fn pass_on(signal: Signal, events: Events<'_>) -> io::Result<()> {
@@ -21,7 +20,7 @@ pub(super) fn pass_on(signal: Signal, events: Events<'_>) -> io::Result<()> {
             // It has just ended.
             && error.raw_os_error() != Some(libc::ESRCH)
         {
-            events(unsent(signal, pid, &error));
+            events(Event::Warning(unsent(signal, pid, &error)));
         }
     }
     Ok(())

@@ -24,7 +24,7 @@ use crate::sys::signal::{ChildrenStay, Signal, stop_if_asked};
 use super::birth::Place;
 use super::start::{Launch, Subject};
 use super::watch::{Failure, Step, Watch};
-use super::{Event, Events, Outcome, cannot};
+use super::{Event, Events, Outcome, cannot, unsent};
 use signals::{FORWARDED, Signals};
 
 /// The wait status of a daemon whose end nobody has seen: exit code 1.
@@ -261,7 +261,7 @@ impl Supervisor<'_> {
             return;
         }
         if let Err(error) = process::send_to_child(self.daemon, signal) {
-            events(unsent(signal, self.daemon, &error));
+            events(Event::Warning(unsent(signal, self.daemon, &error)));
         }
         // It may have handed over before, and have ended before it could pass this on itself. What has come
         // both ways counts once where it asks for the end.
@@ -390,9 +390,4 @@ impl Supervisor<'_> {
         events(Event::AllGone);
         Ok(Outcome::Ended { status })
     }
-}
-
-/// Somebody has changed its user, and only it can end itself now.
-fn unsent(signal: Signal, pid: Pid, error: &io::Error) -> Event<'static> {
-    Event::Warning(format!("cannot send {signal} to process (PID {pid}): {error}"))
 }

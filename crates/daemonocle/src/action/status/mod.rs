@@ -58,7 +58,12 @@ pub struct Status {
 
 /// `None`: it is not running.
 pub(crate) fn status(settings: &Settings, events: Events<'_>) -> Result<Option<Status>, Error> {
-    of_running(settings, events, measure)
+    let mut status = None;
+    of_running(settings, events, &mut |running| {
+        status = measure(running)?;
+        Ok(status.is_some())
+    })?;
+    Ok(status)
 }
 
 /// `None`: it is not running.
@@ -67,37 +72,47 @@ pub(crate) fn details(
     fields: &[Field],
     events: Events<'_>,
 ) -> Result<Option<Details>, Error> {
-    of_running(settings, events, |running| {
-        let sight = Sight::take(running, fields.contains(&Field::CpuPercent))?;
-        sight.map_or(Ok(None), |sight| {
-            details::read(&settings.name, running, &sight, fields, &proc::group)
-        })
-    })
+    let mut details = None;
+    of_running(settings, events, &mut |running| {
+        if let Some(sight) = Sight::take(running, fields.contains(&Field::CpuPercent))? {
+            details = details::read(&settings.name, running, &sight, fields, &proc::group)?;
+        }
+        Ok(details.is_some())
+    })?;
+    Ok(details)
 }
 
 /// The PID alone. `None`: it is not running.
 pub(crate) fn running(settings: &Settings, events: Events<'_>) -> Result<Option<Pid>, Error> {
-    of_running(settings, events, |running| Ok(living(running)?.map(|_| running.pid())))
+    let mut pid = None;
+    of_running(settings, events, &mut |running| {
+        pid = living(running)?.map(|_| running.pid());
+        Ok(pid.is_some())
+    })?;
+    Ok(pid)
 }
 
-/// Asks the daemon that is running; `None`: none is, or it has ended meanwhile.
-fn of_running<T>(
+/// Asks the daemon that is running, if one is, until it has answered; not when it has ended meanwhile, and nobody
+/// else is there.
+fn of_running(
     settings: &Settings,
     events: Events<'_>,
-    ask: impl Fn(&Running) -> io::Result<Option<T>>,
-) -> Result<Option<T>, Error> {
+    ask: &mut dyn FnMut(&Running) -> io::Result<bool>,
+) -> Result<(), Error> {
     let location = settings.locate()?;
     let mut before = None;
+    let deadline = deadline_in(pid_file::LONG);
     loop {
         let Some(running) = look(&location, events)? else {
-            return Ok(None);
+            return Ok(());
         };
         let pid = running.pid();
-        let answer = ask(&running).map_err(|error| cannot(&location, pid, error))?;
+        let is_answered = ask(&running).map_err(|error| cannot(&location, pid, error))?;
         // One that has ended meanwhile may have a successor: it reloads.
-        if answer.is_some() || before.replace(pid) == Some(pid) {
-            return Ok(answer);
+        if is_answered || before.replace(pid) == Some(pid) {
+            return Ok(());
         }
+        pid_file::keep_up(&location, deadline)?;
     }
 }
 
