@@ -25,6 +25,8 @@ mod sweep;
 mod sys;
 #[cfg(target_arch = "x86_64")]
 mod tracer;
+#[cfg(target_arch = "x86_64")]
+mod words;
 
 #[cfg(target_arch = "x86_64")]
 fn main() -> std::process::ExitCode {

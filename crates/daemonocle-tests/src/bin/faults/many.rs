@@ -1,98 +1,189 @@
-//! Two workers that are started together under faults, and what must be true afterwards of each.
+//! Two workers under faults, and what must be true afterwards of each.
 
 use std::os::unix::process::ExitStatusExt;
 
 use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive};
 
+use crate::scenario::{Action, dies_by_itself};
 use crate::sweep::patiently;
 use crate::tracer::{self, Call, Fault, Job, Outcome};
 
 const COUNT: usize = 2;
 
-/// Starts them with this fault; what was seen, and the promises that it has broken.
-pub(crate) fn run(plan: Option<(Call, Fault)>) -> (Outcome, Vec<String>) {
+impl Action {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Start => &["start"],
+            Self::Stop => &["stop"],
+            Self::Restart => &["restart"],
+            Self::Status => &["status", "--fields", "pid,num_threads"],
+            Self::Reload => &["reload"],
+        }
+    }
+}
+
+/// Does this with both, with this fault; what was seen, and the promises that it has broken.
+pub(crate) fn run(action: Action, plan: Option<(Call, Fault)>) -> (Outcome, Vec<String>) {
     let sandbox = Sandbox::new();
     let fixture = sandbox
         .fixture("polite")
         .set("multi", COUNT.to_string())
         .set("name", "worker_{n}")
         .set("pid_file", sandbox.path("worker_{n}.pid"))
+        .set("on_hup", "yes")
         .set("ready", "3")
         .set("stop", "3")
         .unset("hook_log");
-    let run = fixture.run(&["start"]);
-    let job = Job { run: &run, sandbox: &sandbox, also: None, plan, signals: &[] };
+    if action != Action::Start {
+        let start = fixture.start();
+        assert_eq!(start.code(), Some(0), "{start:?}");
+    }
+    let before = [0, 1].map(|number| worker(&sandbox, number));
+    let run = fixture.run(action.arguments());
+    let also = before.into_iter().flatten().collect();
+    let job = Job { run: &run, sandbox: &sandbox, also, plan, signals: &[] };
     let outcome = tracer::run(&job).unwrap();
     let is_kill = matches!(plan, Some((_, Fault::Kill)));
-    let mut crew = Crew { sandbox: &sandbox, fixture: &fixture, outcome: &outcome, broken: vec![] };
-    // What cannot be written has not been told.
-    let is_mute =
-        outcome.met_command && outcome.met.is_some_and(|met| met.number == libc::SYS_write);
-    match outcome.status {
-        None => crew.say("it hangs"),
-        Some(status) if (is_kill && outcome.met_command) || status.signal().is_some() => {}
-        Some(_) if is_mute => {}
-        Some(status) => crew.judge(status.code() == Some(0), is_kill),
-    }
+    let [stdout, stderr] = ["stdout", "stderr"].map(|name| sandbox.read(name));
+    let mut crew = Crew {
+        action,
+        sandbox: &sandbox,
+        fixture: &fixture,
+        before,
+        outcome: &outcome,
+        is_kill,
+        stdout,
+        stderr,
+        broken: Vec::new(),
+    };
+    crew.judge();
     crew.expect_agreement();
     crew.recover();
     let broken = crew.broken;
     (outcome, broken)
 }
 
+/// The worker with this number, if it is alive.
+fn worker(sandbox: &Sandbox, number: usize) -> Option<Pid> {
+    let text = sandbox.read(&format!("worker_{number}.pid"));
+    text.strip_suffix('\n')?.parse().ok().filter(|pid| is_alive(*pid))
+}
+
 struct Crew<'a> {
+    action: Action,
     sandbox: &'a Sandbox,
     fixture: &'a Fixture<'a>,
+    before: [Option<Pid>; COUNT],
     outcome: &'a Outcome,
+    /// Whether somebody was killed, who may have been told of before.
+    is_kill: bool,
+    stdout: String,
+    stderr: String,
     broken: Vec<String>,
 }
 
 impl Crew<'_> {
     fn say(&mut self, what: &str) {
-        let how = self.outcome.status.map_or("no end".to_owned(), |status| status.to_string());
-        let (stdout, stderr) = (self.sandbox.read("stdout"), self.sandbox.read("stderr"));
+        let Self { outcome, stdout, stderr, .. } = self;
+        let how = outcome.status.map_or("no end".to_owned(), |status| status.to_string());
         self.broken.push(format!("{what} ({how}; {stdout:?}; {stderr:?})"));
     }
 
-    /// The worker with this number, if it is alive.
-    fn worker(&self, number: usize) -> Option<Pid> {
-        let text = self.sandbox.read(&format!("worker_{number}.pid"));
-        text.strip_suffix('\n')?.parse().ok().filter(|pid| is_alive(*pid))
+    fn judge(&mut self) {
+        let Outcome { met_command, met, .. } = *self.outcome;
+        let Some(status) = self.outcome.status else { return self.say("it hangs") };
+        match (status.code(), status.signal()) {
+            _ if self.is_kill && met_command => {}
+            // What cannot be written has not been told.
+            _ if met_command && met.is_some_and(|met| met.number == libc::SYS_write) => {}
+            (Some(code), _) => self.judge_words(code),
+            _ if dies_by_itself(self.outcome, &self.stderr) => {}
+            _ => self.say("it has died"),
+        }
     }
 
     /// What was told of each is so, unless somebody was killed, who may have been told of before.
-    fn judge(&mut self, is_ok: bool, is_kill: bool) {
-        let stdout = self.sandbox.read("stdout");
-        if !is_ok && self.sandbox.read("stderr").is_empty() {
+    fn judge_words(&mut self, code: i32) {
+        let is_explained = ["ERROR: ", "error while loading shared libraries: "]
+            .iter()
+            .any(|sign| self.stderr.contains(sign));
+        if self.stderr.contains("panicked") {
+            self.say("it has panicked");
+        }
+        // A worker that has died is told by `status` on standard output, and by no error.
+        let is_told_missing = self.action == Action::Status && self.stdout.contains("not running");
+        if code != 0 && !is_explained && !is_told_missing {
             self.say("it fails without a word");
         }
-        for number in 0..COUNT {
-            let told = |what| stdout.contains(&format!("Starting worker_{number} ... {what}\n"));
-            let is_there = self.worker(number).is_some();
-            if told("OK") && !is_there && !is_kill {
-                self.say(&format!("OK, and there is no worker {number}"));
-            }
-            if !told("OK") && is_there {
-                self.say(&format!("not OK, and there is a worker {number}"));
-            }
-            if is_ok && !told("OK") {
-                self.say(&format!("a success, and nothing is told of worker {number}"));
-            }
+        if code == 0 && is_explained {
+            self.say("it succeeds, and there is an error");
         }
+        for number in 0..COUNT {
+            self.judge_worker(code == 0, number);
+        }
+    }
+
+    fn judge_worker(&mut self, is_ok: bool, number: usize) {
+        let (now, before) = (worker(self.sandbox, number), self.before[number]);
+        let told = |verb: &str, what: &str| {
+            self.stdout.contains(&format!("{verb} worker_{number} ... {what}\n"))
+        };
+        let warning = format!("WARNING: worker_{number} is not running\n");
+        let was_nobody = self.stderr.contains(&warning);
+        let is_changed = now.is_some() && now != before;
+        let verb = match self.action {
+            Action::Start | Action::Restart => "Starting",
+            Action::Stop => "Stopping",
+            Action::Reload => "Reloading",
+            Action::Status => return self.judge_status(is_ok, number),
+        };
+        let is_done = told(verb, "OK");
+        let what = match self.action {
+            _ if is_ok && !is_done && !was_nobody => "a success, and nothing is told of",
+            _ if was_nobody && !self.is_kill => "nobody, and there was",
+            Action::Start if is_done && now.is_none() && !self.is_kill => "OK, and there is no",
+            Action::Start if !is_done && now.is_some() => "not OK, and there is",
+            Action::Stop if is_done && now.is_some() => "OK, and there is",
+            Action::Restart | Action::Reload if is_done && !is_changed && !self.is_kill => {
+                "OK, and there is no new"
+            }
+            Action::Reload if !is_done && now.is_none() && !self.is_kill => {
+                "not OK, and there is no more"
+            }
+            _ => return,
+        };
+        self.say(&format!("{what} worker {number}"));
+    }
+
+    fn judge_status(&mut self, is_ok: bool, number: usize) {
+        let start = format!("worker_{number} -- ");
+        let line = self.stdout.lines().find_map(|line| line.strip_prefix(&start));
+        let (line, before) = (line.map(str::to_owned), self.before[number]);
+        let pid = line.as_deref().and_then(|line| line.strip_prefix("pid: ")?.split_once(','));
+        let what = match line.as_deref() {
+            Some("not running") if !self.is_kill => "not running, and there is",
+            Some("not running") => return,
+            Some("unknown") if !is_ok => return,
+            Some(_) if pid.and_then(|(pid, _)| pid.parse().ok()) != before => "another PID for",
+            None if is_ok => "a success, and nothing is told of",
+            _ => return,
+        };
+        self.say(&format!("{what} worker {number}"));
     }
 
     /// What is told now is what there is.
     fn expect_agreement(&mut self) {
         let mut told = String::new();
         let agrees = patiently(|| {
-            let mut workers: Vec<_> = (0..COUNT).filter_map(|number| self.worker(number)).collect();
+            let workers = [0, 1].map(|number| worker(self.sandbox, number));
+            let mut alive: Vec<_> = workers.into_iter().flatten().collect();
             let mut survivors = self.sandbox.survivors();
-            workers.sort_unstable();
+            alive.sort_unstable();
             survivors.sort_unstable();
             told = self.fixture.status().stdout;
             let is_told = |number: usize| told.contains(&format!("worker_{number} -- pid: "));
-            let is_so = |number: usize| is_told(number) == self.worker(number).is_some();
-            workers == survivors && (0..COUNT).all(is_so)
+            alive == survivors
+                && (0..COUNT).all(|number| is_told(number) == workers[number].is_some())
         });
         if !agrees {
             let survivors = self.sandbox.survivors();
@@ -103,7 +194,7 @@ impl Crew<'_> {
     /// Whatever has happened, plain commands work.
     fn recover(&mut self) {
         let start = self.fixture.start();
-        if start.code() != Some(0) || (0..COUNT).any(|number| self.worker(number).is_none()) {
+        if start.code() != Some(0) || [0, 1].iter().any(|&it| worker(self.sandbox, it).is_none()) {
             self.say(&format!("no start afterwards: {start:?}"));
         }
         let stop = self.fixture.stop();

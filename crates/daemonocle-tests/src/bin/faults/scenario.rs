@@ -2,11 +2,12 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use daemonocle_tests::{Fixture, Pid, Sandbox, address, ask, is_alive, serving, stat};
+use daemonocle_tests::{Fixture, Pid, Sandbox, address, ask, is_alive, is_root, serving, stat};
 
 use crate::many;
 use crate::sweep::patiently;
 use crate::tracer::{self, Call, Fault, Job, Outcome};
+use crate::words::{self, Told};
 
 /// A command, and the state in which it is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +22,27 @@ pub(crate) enum Scenario {
     ForegroundReload,
     /// One of a program.
     ForegroundProgram,
-    /// A start of two workers.
-    Multi,
+    /// Two workers.
+    Multi(Action),
     /// A restart of a daemon that is a program.
     Program,
     /// A reload of a daemon with sockets.
     Server,
+    /// A start of a daemon with all that a definition can have: another user, files, directories, a hook.
+    Furnished,
 }
 
-pub(crate) const ALL: [Scenario; 11] = [
+/// What two workers are made to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Start,
+    Stop,
+    Restart,
+    Status,
+    Reload,
+}
+
+pub(crate) const ALL: [Scenario; 16] = [
     Scenario::Start,
     Scenario::Stop,
     Scenario::Restart,
@@ -38,9 +51,14 @@ pub(crate) const ALL: [Scenario; 11] = [
     Scenario::Foreground,
     Scenario::ForegroundReload,
     Scenario::ForegroundProgram,
-    Scenario::Multi,
+    Scenario::Multi(Action::Start),
+    Scenario::Multi(Action::Stop),
+    Scenario::Multi(Action::Restart),
+    Scenario::Multi(Action::Status),
+    Scenario::Multi(Action::Reload),
     Scenario::Program,
     Scenario::Server,
+    Scenario::Furnished,
 ];
 
 impl Scenario {
@@ -54,15 +72,20 @@ impl Scenario {
             Self::Foreground => "foreground",
             Self::ForegroundReload => "foreground-reload",
             Self::ForegroundProgram => "foreground-program",
-            Self::Multi => "multi",
+            Self::Multi(Action::Start) => "multi",
+            Self::Multi(Action::Stop) => "multi-stop",
+            Self::Multi(Action::Restart) => "multi-restart",
+            Self::Multi(Action::Status) => "multi-status",
+            Self::Multi(Action::Reload) => "multi-reload",
             Self::Program => "program",
             Self::Server => "server",
+            Self::Furnished => "furnished",
         }
     }
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Start | Self::Multi => &["start"],
+            Self::Start | Self::Furnished | Self::Multi(_) => &["start"],
             Self::Stop => &["stop"],
             Self::Restart | Self::Program => &["restart"],
             Self::Status => &["status", "--fields", "pid,num_threads"],
@@ -75,7 +98,7 @@ impl Scenario {
 
     /// Whether a daemon is running before.
     fn begins_with_daemon(self) -> bool {
-        !matches!(self, Self::Start | Self::Multi) && self.signals().is_empty()
+        !matches!(self, Self::Start | Self::Furnished) && self.signals().is_empty()
     }
 
     /// What the command is sent when nothing happens any more.
@@ -101,6 +124,7 @@ impl Scenario {
                 let local = sandbox.path("socket");
                 serving(sandbox, &format!("web 127.0.0.1:0\nlocal {}\n", local.display()))
             }
+            Self::Furnished => furnished(sandbox),
             _ => sandbox.fixture("polite").set("on_hup", "yes"),
         };
         fixture.set("ready", "3").set("stop", "3")
@@ -108,8 +132,8 @@ impl Scenario {
 
     /// Runs it with this fault; what was seen, and the promises that it has broken.
     pub(crate) fn run(self, plan: Option<(Call, Fault)>) -> (Outcome, Vec<String>) {
-        if self == Self::Multi {
-            return many::run(plan);
+        if let Self::Multi(action) = self {
+            return many::run(action, plan);
         }
         let sandbox = Sandbox::new();
         let fixture = self.fixture(&sandbox);
@@ -117,13 +141,45 @@ impl Scenario {
         let run = fixture.run(self.arguments());
         let keeper = |program| stat(program).map(|program| program.parent);
         let also = if self.is_program() { before.and_then(keeper) } else { before };
-        let signals = self.signals();
+        let (also, signals) = (also.into_iter().collect(), self.signals());
         let job = Job { run: &run, sandbox: &sandbox, also, plan, signals };
         let outcome = tracer::run(&job).unwrap();
         let end = End::of(self, &sandbox, &fixture, before, &outcome, plan);
         let broken = end.broken();
         (outcome, broken)
     }
+}
+
+/// With a user of its own where the caller is root.
+fn furnished(sandbox: &Sandbox) -> Fixture<'_> {
+    let path = |name| sandbox.path(name);
+    let fixture = sandbox.fixture("polite").set("pid_file", path("run/example.pid"));
+    let fixture = fixture.set("stdout", path("log/out")).set("stderr", path("log/out"));
+    let fixture = fixture.set("close", "yes").set("work_dir", sandbox.dir()).set("umask", "027");
+    let fixture = fixture.set("on_start", "log").set("start_log", path("run/started"));
+    let fixture = fixture.unset("hook_log");
+    match is_root() {
+        true => fixture.set("user", "nobody").set("chroot", "/"),
+        false => fixture,
+    }
+}
+
+/// Whether the command has died of what is none of the library's: the dynamic linker before it, or the Rust runtime
+/// and allocator without memory.
+pub(crate) fn dies_by_itself(outcome: &Outcome, stderr: &str) -> bool {
+    let Outcome { calls, command, met, met_command, .. } = outcome;
+    let is_memory = met.is_some_and(|met| {
+        [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_munmap, libc::SYS_brk].contains(&met.number)
+    });
+    // The first thing that the runtime does.
+    let is_begun = calls
+        .iter()
+        .take_while(|call| Some(call.point) != met.map(|met| met.point))
+        .any(|call| call.point.thread == *command && call.number == libc::SYS_poll);
+    let is_told = ["memory allocation of ", "Cannot allocate memory"]
+        .iter()
+        .any(|words| stderr.contains(words));
+    *met_command && is_memory && (!is_begun || is_told)
 }
 
 /// How a run has ended, and what is there then.
@@ -180,8 +236,25 @@ impl<'a> End<'a> {
                 self.expect_nobody("the foreground was killed");
             }
             None => self.say("it hangs"),
-            Some(status) if self.is_killed || status.signal().is_some() => self.expect_agreement(),
-            Some(status) => self.judge(status.code().unwrap_or(-1)),
+            Some(_) if self.is_killed => self.expect_agreement(),
+            Some(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => self.judge(code),
+                // As a shell tells it.
+                (None, Some(libc::SIGTERM)) if self.scenario == Scenario::ForegroundProgram => {
+                    self.judge(128 + libc::SIGTERM);
+                }
+                // As the worker has.
+                (None, Some(libc::SIGKILL))
+                    if self.is_kill && !self.scenario.signals().is_empty() =>
+                {
+                    self.expect_nobody("the foreground has died");
+                }
+                _ if dies_by_itself(self.outcome, &self.stderr) => self.expect_agreement(),
+                _ => {
+                    self.say("it has died");
+                    self.expect_agreement();
+                }
+            },
         }
         self.recover();
         self.broken
@@ -193,58 +266,74 @@ impl<'a> End<'a> {
     }
 
     fn judge(&mut self, code: i32) {
+        let told = match words::told(self.scenario, code, &self.stdout, &self.stderr) {
+            // What cannot be written has not been told.
+            _ if self.is_mute() => None,
+            None => {
+                self.say("its words and its exit code do not agree");
+                None
+            }
+            told => told,
+        };
+        if told == Some(Told::Nobody) && !(self.is_kill && self.is_daemon_hit()) {
+            self.say("nobody was running, and there was a daemon");
+        }
         let is_ok = code == 0;
-        if !is_ok && self.stderr.is_empty() && !self.stdout.contains("not running") {
-            self.say("it fails without a word");
-        }
-        match (self.scenario, is_ok) {
-            (Scenario::Start | Scenario::Restart | Scenario::Program, true) => {
-                match self.daemon() {
-                    Some(pid) if Some(pid) == self.before => {
-                        self.say("it was not restarted");
+        match self.scenario {
+            Scenario::Start | Scenario::Furnished if !is_ok => {
+                self.expect_nobody("a start has failed");
+            }
+            Scenario::Start | Scenario::Furnished | Scenario::Restart | Scenario::Program => {
+                if is_ok {
+                    match self.daemon() {
+                        Some(pid) if Some(pid) == self.before => self.say("it was not restarted"),
+                        Some(_) => {}
+                        None if self.was_killed_afterwards() => {}
+                        None => self.say("OK, and there is no daemon"),
                     }
-                    Some(_) => {}
-                    None if self.was_killed_afterwards() => {}
-                    None => self.say("OK, and there is no daemon"),
                 }
                 self.expect_agreement();
             }
-            (Scenario::Start, false) => self.expect_nobody("a start has failed"),
-            (Scenario::Restart | Scenario::Program, false) => self.expect_agreement(),
-            (Scenario::Stop, true) => self.expect_nobody("a stop has succeeded"),
-            (Scenario::Stop, false) => self.expect_agreement(),
-            (Scenario::Status, _) => {
-                let is_there = self.daemon().is_some();
-                if is_ok && !is_there {
-                    self.say("running, and there is no daemon");
-                }
-                if self.stdout.contains("not running") && is_there {
-                    self.say("not running, and there is a daemon");
-                }
-                if !self.is_daemon_hit() && self.daemon() != self.before {
-                    self.say("a look has changed something");
-                }
-            }
-            (Scenario::Reload | Scenario::Server, true) => {
-                match self.daemon() {
-                    Some(pid) if Some(pid) != self.before => {}
-                    None if self.was_killed_afterwards() => {}
-                    _ => self.say("OK, and there is no new daemon"),
+            Scenario::Stop if is_ok => self.expect_nobody("a stop has succeeded"),
+            Scenario::Stop => self.expect_agreement(),
+            Scenario::Status => self.judge_status(told),
+            Scenario::Reload | Scenario::Server => {
+                let daemon = self.daemon();
+                match told {
+                    Some(Told::Success) if daemon.is_some() && daemon != self.before => {}
+                    Some(Told::Success) if daemon.is_none() && self.was_killed_afterwards() => {}
+                    Some(Told::Success) => self.say("OK, and there is no new daemon"),
+                    Some(Told::Failure) if daemon.is_none() && !self.is_daemon_hit() => {
+                        self.say("a reload has failed, and the daemon is gone");
+                    }
+                    _ => {}
                 }
                 self.expect_agreement();
             }
-            (Scenario::Reload | Scenario::Server, false) => {
-                if !self.is_daemon_hit() && self.daemon().is_none() {
-                    self.say("a reload has failed, and the daemon is gone");
-                }
-                self.expect_agreement();
+            Scenario::Foreground | Scenario::ForegroundReload | Scenario::ForegroundProgram => {
+                self.expect_nobody("the foreground is over");
             }
-            (
-                Scenario::Foreground | Scenario::ForegroundReload | Scenario::ForegroundProgram,
-                _,
-            ) => self.expect_nobody("the foreground is over"),
-            (Scenario::Multi, _) => unreachable!("that is judged in many.rs"),
+            Scenario::Multi(_) => unreachable!("that is judged in many.rs"),
         }
+    }
+
+    fn judge_status(&mut self, told: Option<Told>) {
+        let daemon = self.daemon();
+        if told == Some(Told::Success) && words::pid(&self.stdout) != self.before {
+            self.say(&format!("running, and it is {:?}", self.before));
+        }
+        if told == Some(Told::Nobody) && daemon.is_some() {
+            self.say("not running, and there is a daemon");
+        }
+        if !self.is_daemon_hit() && daemon != self.before {
+            self.say("a look has changed something");
+        }
+    }
+
+    /// Whether the command could not write.
+    fn is_mute(&self) -> bool {
+        self.outcome.met_command
+            && self.outcome.met.is_some_and(|met| met.number == libc::SYS_write)
     }
 
     /// Whether a daemon was killed when the command had nothing more to say or to hear: what it then told was

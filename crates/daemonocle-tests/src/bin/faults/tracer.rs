@@ -44,8 +44,8 @@ pub(crate) struct Job<'a> {
     pub(crate) run: &'a Run,
     /// Where the files `stdout` and `stderr` are to be.
     pub(crate) sandbox: &'a Sandbox,
-    /// A process that is running already, to be looked at as well.
-    pub(crate) also: Option<Tid>,
+    /// Processes that are running already, to be looked at as well.
+    pub(crate) also: Vec<Tid>,
     pub(crate) plan: Option<(Call, Fault)>,
     /// What the command is sent, one after the other, each when nothing happens any more.
     pub(crate) signals: &'a [c_int],
@@ -103,8 +103,8 @@ pub(crate) fn run(job: &Job<'_>) -> io::Result<Outcome> {
     let outcome =
         Outcome { calls: Vec::new(), command: 0, status: None, met: None, met_command: false };
     let mut tracer = Tracer { job, threads: BTreeMap::new(), count: 0, command: 0, outcome };
-    if let Some(pid) = job.also {
-        tracer.join(pid)?;
+    for pid in &job.also {
+        tracer.join(*pid)?;
     }
     tracer.begin()?;
     let result = tracer.watch();
@@ -349,6 +349,9 @@ fn is_possible(tid: Tid, registers: &libc::user_regs_struct, fault: Fault) -> bo
         libc::SYS_fstat | libc::SYS_read | libc::SYS_write => {
             is_possible_of_file(tid, registers.rdi, error)
         }
+        // Of the standard library, which learns like this whether exec(2) has failed. If that fails itself, it
+        // waits for the program's end.
+        libc::SYS_recvfrom if registers.rdx == 8 => error == libc::EINTR,
         _ => true,
     }
 }

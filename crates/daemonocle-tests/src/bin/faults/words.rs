@@ -1,0 +1,90 @@
+//! What a command has said, and whether its exit code says the same.
+
+use daemonocle_tests::Pid;
+
+use crate::scenario::Scenario;
+
+/// What is told by words and exit code together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// What the command was for is done.
+    Success,
+    /// It is not, and there is a reason.
+    Failure,
+    /// There was nobody to do it to.
+    Nobody,
+}
+
+const STARTED: &str = "Starting example ... OK\n";
+const NOT_STARTED: &str = "Starting example ... FAILED\n";
+const STOPPED: &str = "Stopping example ... OK\n";
+const NOT_STOPPED: &str = "Stopping example ... FAILED\n";
+const NOT_RUNNING: &str = "WARNING: example is not running\n";
+
+/// `None`: the one contradicts the other, or it is none of the command's own words.
+pub(crate) fn told(scenario: Scenario, code: i32, stdout: &str, stderr: &str) -> Option<Told> {
+    if stderr.contains("panicked") {
+        return None;
+    }
+    let is_explained = code != 0 && has_reason(stderr);
+    let both = [STOPPED, STARTED].concat();
+    match scenario {
+        Scenario::Start | Scenario::Furnished => match stdout {
+            STARTED if code == 0 && is_quiet(stderr) => Some(Told::Success),
+            "" | NOT_STARTED if is_explained => Some(Told::Failure),
+            _ => None,
+        },
+        Scenario::Stop => match stdout {
+            STOPPED if code == 0 && is_quiet(stderr) => Some(Told::Success),
+            "" if code == 0 && stderr == NOT_RUNNING => Some(Told::Nobody),
+            "" | NOT_STOPPED if is_explained => Some(Told::Failure),
+            _ => None,
+        },
+        Scenario::Restart | Scenario::Program => match stdout {
+            _ if stdout == both && code == 0 && is_quiet(stderr) => Some(Told::Success),
+            // The one that was to be stopped had died.
+            STARTED if code == 0 && is_quiet(stderr) => Some(Told::Nobody),
+            "" | NOT_STOPPED | STOPPED | NOT_STARTED if is_explained => Some(Told::Failure),
+            _ if stdout == [STOPPED, NOT_STARTED].concat() && is_explained => Some(Told::Failure),
+            _ => None,
+        },
+        Scenario::Reload | Scenario::Server => match stdout {
+            "Reloading example ... OK\n" if code == 0 && is_quiet(stderr) => Some(Told::Success),
+            "" if code == 0 && stderr == NOT_RUNNING => Some(Told::Nobody),
+            "" | "Reloading example ... FAILED\n" if is_explained => Some(Told::Failure),
+            _ => None,
+        },
+        Scenario::Status => match stdout {
+            "example -- not running\n" if code == 1 && stderr.is_empty() => Some(Told::Nobody),
+            "" if is_explained => Some(Told::Failure),
+            _ if code == 0 && stderr.is_empty() && pid(stdout).is_some() => Some(Told::Success),
+            _ => None,
+        },
+        // Also one that has ended early has run: as the daemon's own end.
+        Scenario::Foreground | Scenario::ForegroundReload | Scenario::ForegroundProgram => {
+            let ended = if scenario == Scenario::ForegroundProgram { 143 } else { 0 };
+            match stdout.contains(STARTED) {
+                true if code == ended => Some(Told::Success),
+                true if is_explained => Some(Told::Failure),
+                false if is_explained => Some(Told::Failure),
+                _ => None,
+            }
+        }
+        Scenario::Multi(_) => unreachable!("that is judged in many.rs"),
+    }
+}
+
+/// The PID that `status` has told.
+pub(crate) fn pid(stdout: &str) -> Option<Pid> {
+    stdout.strip_prefix("example -- pid: ")?.split_once(", num_threads: ")?.0.parse().ok()
+}
+
+/// A warning is no failure.
+fn is_quiet(stderr: &str) -> bool {
+    stderr.lines().all(|line| line.starts_with("WARNING: "))
+}
+
+/// Ours, or of those who were there before us: the dynamic linker and the allocator.
+fn has_reason(stderr: &str) -> bool {
+    ["ERROR: ", "error while loading shared libraries: "].iter().any(|sign| stderr.contains(sign))
+}
