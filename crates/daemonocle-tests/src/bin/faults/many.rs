@@ -7,6 +7,7 @@ use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive};
 use crate::scenario::{Action, dies_by_itself};
 use crate::sweep::patiently;
 use crate::tracer::{self, Call, Fault, Job, Outcome};
+use crate::words::panicked;
 
 const COUNT: usize = 2;
 
@@ -96,8 +97,8 @@ impl Crew<'_> {
             _ if self.is_kill && met_command => {}
             // What cannot be written has not been told.
             _ if met_command && met.is_some_and(|met| met.number == libc::SYS_write) => {}
+            _ if dies_by_itself(self.outcome, status, &self.stderr) => {}
             (Some(code), _) => self.judge_words(code),
-            _ if dies_by_itself(self.outcome, &self.stderr) => {}
             _ => self.say("it has died"),
         }
     }
@@ -107,7 +108,7 @@ impl Crew<'_> {
         let is_explained = ["ERROR: ", "error while loading shared libraries: "]
             .iter()
             .any(|sign| self.stderr.contains(sign));
-        if self.stderr.contains("panicked") {
+        if panicked(&self.stderr) {
             self.say("it has panicked");
         }
         // A worker that has died is told by `status` on standard output, and by no error.

@@ -1,6 +1,7 @@
 //! What is done under faults, and what must be true afterwards.
 
 use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use daemonocle_tests::{Fixture, Pid, Sandbox, address, ask, is_alive, is_root, serving, stat};
 
@@ -166,7 +167,7 @@ fn furnished(sandbox: &Sandbox) -> Fixture<'_> {
 
 /// Whether the command has died of what is none of the library's: the dynamic linker before it, or the Rust runtime
 /// and allocator without memory.
-pub(crate) fn dies_by_itself(outcome: &Outcome, stderr: &str) -> bool {
+pub(crate) fn dies_by_itself(outcome: &Outcome, status: ExitStatus, stderr: &str) -> bool {
     let Outcome { calls, command, met, met_command, .. } = outcome;
     let is_memory = met.is_some_and(|met| {
         [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_munmap, libc::SYS_brk].contains(&met.number)
@@ -179,7 +180,9 @@ pub(crate) fn dies_by_itself(outcome: &Outcome, stderr: &str) -> bool {
     let is_told = ["memory allocation of ", "Cannot allocate memory"]
         .iter()
         .any(|words| stderr.contains(words));
-    *met_command && is_memory && (!is_begun || is_told)
+    let is_death = status.signal().is_some_and(|signal| !is_begun || signal == libc::SIGABRT);
+    let is_refusal = status.code() == Some(127) && !is_begun;
+    *met_command && is_memory && ((is_death && (!is_begun || is_told)) || is_refusal)
 }
 
 /// How a run has ended, and what is there then.
@@ -237,6 +240,9 @@ impl<'a> End<'a> {
             }
             None => self.say("it hangs"),
             Some(_) if self.is_killed => self.expect_agreement(),
+            Some(status) if dies_by_itself(self.outcome, status, &self.stderr) => {
+                self.expect_agreement();
+            }
             Some(status) => match (status.code(), status.signal()) {
                 (Some(code), _) => self.judge(code),
                 // As a shell tells it.
@@ -244,12 +250,9 @@ impl<'a> End<'a> {
                     self.judge(128 + libc::SIGTERM);
                 }
                 // As the worker has.
-                (None, Some(libc::SIGKILL))
-                    if self.is_kill && !self.scenario.signals().is_empty() =>
-                {
+                (None, Some(signal)) if self.is_workers_death(signal) => {
                     self.expect_nobody("the foreground has died");
                 }
-                _ if dies_by_itself(self.outcome, &self.stderr) => self.expect_agreement(),
                 _ => {
                     self.say("it has died");
                     self.expect_agreement();
@@ -258,6 +261,15 @@ impl<'a> End<'a> {
         }
         self.recover();
         self.broken
+    }
+
+    /// Whether the foreground ends like this because the daemon has: it was killed, or got no memory for a thread,
+    /// of which the standard library makes an end.
+    fn is_workers_death(&self, signal: i32) -> bool {
+        let is_out_of_memory = self.stderr.contains("Cannot allocate memory");
+        !self.scenario.signals().is_empty()
+            && ((signal == libc::SIGKILL && self.is_kill)
+                || (signal == libc::SIGABRT && self.is_daemon_hit() && is_out_of_memory))
     }
 
     /// The process that is the daemon by its PID file, if it is alive.

@@ -23,7 +23,7 @@ const NOT_RUNNING: &str = "WARNING: example is not running\n";
 
 /// `None`: the one contradicts the other, or it is none of the command's own words.
 pub(crate) fn told(scenario: Scenario, code: i32, stdout: &str, stderr: &str) -> Option<Told> {
-    if stderr.contains("panicked") {
+    if panicked(stderr) {
         return None;
     }
     let is_explained = code != 0 && has_reason(stderr);
@@ -77,6 +77,13 @@ pub(crate) fn told(scenario: Scenario, code: i32, stdout: &str, stderr: &str) ->
 /// The PID that `status` has told.
 pub(crate) fn pid(stdout: &str) -> Option<Pid> {
     stdout.strip_prefix("example -- pid: ")?.split_once(", num_threads: ")?.0.parse().ok()
+}
+
+/// Whether anything but the worker's own hook has, for want of its log.
+pub(crate) fn panicked(stderr: &str) -> bool {
+    stderr
+        .lines()
+        .any(|line| line.contains("panicked at") && !line.contains("bin/fixture/hooks.rs"))
 }
 
 /// A warning is no failure.
