@@ -111,8 +111,12 @@ impl Crew<'_> {
         if panicked(&self.stderr) {
             self.say("it has panicked");
         }
-        // A worker that has died is told by `status` on standard output, and by no error.
-        let is_told_missing = self.action == Action::Status && self.stdout.contains("not running");
+        // That a worker has died is an answer of `status`, and a warning of `reload`.
+        let is_told_missing = match self.action {
+            Action::Status => self.stdout.contains("not running"),
+            Action::Reload => self.stderr.contains("is not running"),
+            _ => false,
+        };
         if code != 0 && !is_explained && !is_told_missing {
             self.say("it fails without a word");
         }

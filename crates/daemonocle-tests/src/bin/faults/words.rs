@@ -50,7 +50,7 @@ pub(crate) fn told(scenario: Scenario, code: i32, stdout: &str, stderr: &str) ->
         },
         Scenario::Reload | Scenario::Server => match stdout {
             "Reloading example ... OK\n" if code == 0 && is_quiet(stderr) => Some(Told::Success),
-            "" if code == 0 && stderr == NOT_RUNNING => Some(Told::Nobody),
+            "" if code == 1 && stderr == NOT_RUNNING => Some(Told::Nobody),
             "" | "Reloading example ... FAILED\n" if is_explained => Some(Told::Failure),
             _ => None,
         },
