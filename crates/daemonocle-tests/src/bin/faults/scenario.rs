@@ -177,7 +177,7 @@ pub(crate) fn dies_by_itself(outcome: &Outcome, status: ExitStatus, stderr: &str
         .iter()
         .take_while(|call| Some(call.point) != met.map(|met| met.point))
         .any(|call| call.point.thread == *command && call.number == libc::SYS_poll);
-    let is_told = ["memory allocation of ", "Cannot allocate memory"]
+    let is_told = ["memory allocation of ", "failed to allocate an alternative stack"]
         .iter()
         .any(|words| stderr.contains(words));
     let is_death = status.signal().is_some_and(|signal| !is_begun || signal == libc::SIGABRT);
@@ -266,7 +266,7 @@ impl<'a> End<'a> {
     /// Whether the foreground ends like this because the daemon has: it was killed, or got no memory for a thread,
     /// of which the standard library makes an end.
     fn is_workers_death(&self, signal: i32) -> bool {
-        let is_out_of_memory = self.stderr.contains("Cannot allocate memory");
+        let is_out_of_memory = self.stderr.contains("failed to allocate an alternative stack");
         !self.scenario.signals().is_empty()
             && ((signal == libc::SIGKILL && self.is_kill)
                 || (signal == libc::SIGABRT && self.is_daemon_hit() && is_out_of_memory))
