@@ -4,10 +4,10 @@ use std::os::unix::process::ExitStatusExt;
 
 use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive};
 
-use crate::scenario::{Action, dies_by_itself};
+use crate::scenario::Action;
 use crate::sweep::patiently;
 use crate::tracer::{self, Call, Fault, Job, Outcome};
-use crate::words::panicked;
+use crate::words::{dies_by_itself, panicked};
 
 const COUNT: usize = 2;
 

@@ -1,14 +1,13 @@
 //! What is done under faults, and what must be true afterwards.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 
 use daemonocle_tests::{Fixture, Pid, Sandbox, address, ask, is_alive, is_root, serving, stat};
 
 use crate::many;
 use crate::sweep::patiently;
 use crate::tracer::{self, Call, Fault, Job, Outcome};
-use crate::words::{self, Told};
+use crate::words::{self, Told, dies_by_itself};
 
 /// A command, and the state in which it is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,26 +162,6 @@ fn furnished(sandbox: &Sandbox) -> Fixture<'_> {
         true => fixture.set("user", "nobody").set("chroot", "/"),
         false => fixture,
     }
-}
-
-/// Whether the command has died of what is none of the library's: the dynamic linker before it, or the Rust runtime
-/// and allocator without memory.
-pub(crate) fn dies_by_itself(outcome: &Outcome, status: ExitStatus, stderr: &str) -> bool {
-    let Outcome { calls, command, met, met_command, .. } = outcome;
-    let is_memory = met.is_some_and(|met| {
-        [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_munmap, libc::SYS_brk].contains(&met.number)
-    });
-    // The first thing that the runtime does.
-    let is_begun = calls
-        .iter()
-        .take_while(|call| Some(call.point) != met.map(|met| met.point))
-        .any(|call| call.point.thread == *command && call.number == libc::SYS_poll);
-    let is_told = ["memory allocation of ", "failed to allocate an alternative stack"]
-        .iter()
-        .any(|words| stderr.contains(words));
-    let is_death = status.signal().is_some_and(|signal| !is_begun || signal == libc::SIGABRT);
-    let is_refusal = status.code() == Some(127) && !is_begun;
-    *met_command && is_memory && ((is_death && (!is_begun || is_told)) || is_refusal)
 }
 
 /// How a run has ended, and what is there then.

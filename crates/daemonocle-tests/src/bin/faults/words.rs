@@ -1,8 +1,12 @@
-//! What a command has said, and whether its exit code says the same.
+//! What a command has said, and whether its end says the same.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use daemonocle_tests::Pid;
 
 use crate::scenario::Scenario;
+use crate::tracer::Outcome;
 
 /// What is told by words and exit code together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +76,26 @@ pub(crate) fn told(scenario: Scenario, code: i32, stdout: &str, stderr: &str) ->
         }
         Scenario::Multi(_) => unreachable!("that is judged in many.rs"),
     }
+}
+
+/// Whether the command has died of what is none of the library's: the dynamic linker before it, or the Rust runtime
+/// and allocator without memory.
+pub(crate) fn dies_by_itself(outcome: &Outcome, status: ExitStatus, stderr: &str) -> bool {
+    let Outcome { calls, command, met, met_command, .. } = outcome;
+    let is_memory = met.is_some_and(|met| {
+        [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_munmap, libc::SYS_brk].contains(&met.number)
+    });
+    // The first thing that the runtime does.
+    let is_begun = calls
+        .iter()
+        .take_while(|call| Some(call.point) != met.map(|met| met.point))
+        .any(|call| call.point.thread == *command && call.number == libc::SYS_poll);
+    let is_told = ["memory allocation of ", "failed to allocate an alternative stack"]
+        .iter()
+        .any(|words| stderr.contains(words));
+    let is_death = status.signal().is_some_and(|signal| !is_begun || signal == libc::SIGABRT);
+    let is_refusal = status.code() == Some(127) && !is_begun;
+    *met_command && is_memory && ((is_death && (!is_begun || is_told)) || is_refusal)
 }
 
 /// The PID that `status` has told.
