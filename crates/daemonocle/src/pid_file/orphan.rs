@@ -16,7 +16,7 @@ use crate::sys::lock::Byte;
 use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, OpenFile, holds_lock, open_files};
 use crate::sys::proc::locks::{HeldLock, Search, listed_locks, locks_by_process};
-use crate::sys::process::{self, Pid, PidFd};
+use crate::sys::process::{Pid, PidFd};
 use crate::sys::{is_shortage, user};
 
 use super::{LIFE, LONG, Running, place, program, signs};
@@ -152,7 +152,8 @@ fn first(
                 // Who has it still is somebody else.
                 Ok(true) => {}
                 Ok(false) => answer = Answer::Changing,
-                Err(_) if !process::exists(lock.pid) => answer = Answer::Changing,
+                // Nobody but root may look at one who is dying.
+                Err(_) if proc::is_dying(lock.pid) => answer = Answer::Changing,
                 Err(error) => return Err(error),
             },
             Some(running) if running.is_ending && is_gone(&running)? => {}
