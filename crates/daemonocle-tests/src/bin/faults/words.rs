@@ -119,3 +119,35 @@ fn is_quiet(stderr: &str) -> bool {
 fn has_reason(stderr: &str) -> bool {
     ["ERROR: ", "error while loading shared libraries: "].iter().any(|sign| stderr.contains(sign))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_exit_code_say_the_same() {
+        let running = "example -- pid: 7, num_threads: 2\n";
+        for (scenario, code, stdout, stderr, expected) in [
+            (Scenario::Start, 0, STARTED, "", Some(Told::Success)),
+            (Scenario::Start, 1, NOT_STARTED, "ERROR: no\n", Some(Told::Failure)),
+            (Scenario::Start, 0, NOT_STARTED, "ERROR: no\n", None),
+            (Scenario::Start, 1, STARTED, "ERROR: no\n", None),
+            (Scenario::Start, 1, NOT_STARTED, "", None),
+            (Scenario::Start, 0, STARTED, "ERROR: no\n", None),
+            (Scenario::Stop, 0, STOPPED, "", Some(Told::Success)),
+            (Scenario::Stop, 0, "", NOT_RUNNING, Some(Told::Nobody)),
+            (Scenario::Stop, 0, "", "", None),
+            (Scenario::Status, 0, running, "", Some(Told::Success)),
+            (Scenario::Status, 1, "example -- not running\n", "", Some(Told::Nobody)),
+            (Scenario::Status, 0, "example -- not running\n", "", None),
+            (Scenario::Reload, 1, "", NOT_RUNNING, Some(Told::Nobody)),
+            (Scenario::ForegroundProgram, 143, STARTED, "", Some(Told::Success)),
+            (Scenario::Foreground, 143, STARTED, "", None),
+        ] {
+            let told = told(scenario, code, stdout, stderr);
+            assert_eq!(told, expected, "{scenario:?}: {code}, {stdout:?}, {stderr:?}");
+        }
+        assert_eq!(pid(running), Some(7));
+        assert_eq!(pid("example -- pid: , num_threads: 2\n"), None);
+    }
+}
