@@ -10,13 +10,18 @@
 //! $ target/release/faults restart --only 5:10  # only thread 5, call 10, as in a line of its own
 //! ```
 //!
-//! Prints a table, and what was wrong; the exit code is 1 if anything was. Needs Linux on x86-64, and the
+//! Prints a table, and what was wrong (`BROKEN`, or `ONCE` where somebody was killed and it was not so when that was
+//! done again); the exit code is 1 if anything was broken. Needs Linux on x86-64, and the
 //! permission to trace processes of one's own (ptrace(2)).
 
 #[cfg(target_arch = "x86_64")]
 mod errors;
 #[cfg(target_arch = "x86_64")]
+mod judge;
+#[cfg(target_arch = "x86_64")]
 mod many;
+#[cfg(target_arch = "x86_64")]
+mod possible;
 #[cfg(target_arch = "x86_64")]
 mod scenario;
 #[cfg(target_arch = "x86_64")]

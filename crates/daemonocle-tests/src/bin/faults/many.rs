@@ -7,7 +7,7 @@ use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive};
 use crate::scenario::Action;
 use crate::sweep::patiently;
 use crate::tracer::{self, Call, Fault, Job, Outcome};
-use crate::words::{dies_by_itself, panicked};
+use crate::words::{dies_by_itself, has_reason, panicked};
 
 const COUNT: usize = 2;
 
@@ -105,9 +105,7 @@ impl Crew<'_> {
 
     /// What was told of each is so, unless somebody was killed, who may have been told of before.
     fn judge_words(&mut self, code: i32) {
-        let is_explained = ["ERROR: ", "error while loading shared libraries: "]
-            .iter()
-            .any(|sign| self.stderr.contains(sign));
+        let is_explained = has_reason(&self.stderr);
         if panicked(&self.stderr) {
             self.say("it has panicked");
         }

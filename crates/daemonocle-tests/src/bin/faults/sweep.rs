@@ -9,9 +9,9 @@ use daemonocle_tests::within;
 use crate::errors;
 use crate::scenario::{ALL, Scenario};
 use crate::sys;
-use crate::tracer::{Call, Fault, Point};
+use crate::tracer::{Call, Fault, Outcome, Point};
 
-/// How often a fault is tried whose call was another one.
+/// How often a fault is tried whose call was another one, and how often a complaint about one that was killed.
 const TRIES: usize = 4;
 
 pub(crate) fn main() -> ExitCode {
@@ -36,7 +36,7 @@ pub(crate) fn main() -> ExitCode {
         chosen = ALL.to_vec();
     }
     println!(
-        "{:10}  {:>5}  {:>7}  {:>6}  {:>6}  {:>6}  {:>6}  broken",
+        "{:18}  {:>5}  {:>7}  {:>6}  {:>6}  {:>6}  {:>6}  broken",
         "", "calls", "threads", "failed", "killed", "held", "unmet"
     );
     let broken: usize =
@@ -60,22 +60,14 @@ fn sweep(scenario: Scenario, (every, offset): (usize, usize), only: Option<Point
     let plans: Vec<_> = calls.iter().flat_map(|call| faults(*call)).collect();
     let (mut failed, mut killed, mut held, mut unmet, mut broken) = (0, 0, 0, 0, 0);
     for (call, fault) in plans.into_iter().skip(offset).step_by(every) {
-        // Threads do not always come in the same order.
-        let (mut outcome, mut complaints) = scenario.run(Some((call, fault)));
-        for _ in 1..TRIES {
-            if outcome.met.is_some() || !complaints.is_empty() {
-                break;
-            }
-            sys::bury();
-            (outcome, complaints) = scenario.run(Some((call, fault)));
-        }
-        // Who is killed dies a moment later, and until then what is said of him is true. That is so by chance only;
-        // a lie is one each time.
+        let (outcome, complaints) = attempt(scenario, call, fault);
+        // Who is killed dies a moment later, and until then what is said of him is true. That is so by chance only; a
+        // lie is one each time that the fault meets its call.
         let is_certain = fault != Fault::Kill
             || complaints.is_empty()
             || (1..TRIES).all(|_| {
-                sys::bury();
-                !scenario.run(Some((call, fault))).1.is_empty()
+                let (outcome, complaints) = attempt(scenario, call, fault);
+                outcome.met.is_none() || !complaints.is_empty()
             });
         let count = match fault {
             Fault::Error(_) => &mut failed,
@@ -100,14 +92,26 @@ fn sweep(scenario: Scenario, (every, offset): (usize, usize), only: Option<Point
             );
         }
         broken += usize::from(is_certain && !complaints.is_empty());
-        sys::bury();
     }
     println!(
-        "{:10}  {:5}  {threads:7}  {failed:6}  {killed:6}  {held:6}  {unmet:6}  {broken}",
+        "{:18}  {:5}  {threads:7}  {failed:6}  {killed:6}  {held:6}  {unmet:6}  {broken}",
         scenario.name(),
         calls.len(),
     );
     broken
+}
+
+/// Runs it with this fault, until that has met its call: threads do not always come in the same order.
+fn attempt(scenario: Scenario, call: Call, fault: Fault) -> (Outcome, Vec<String>) {
+    let mut tries = 1;
+    loop {
+        let (outcome, complaints) = scenario.run(Some((call, fault)));
+        sys::bury();
+        if outcome.met.is_some() || !complaints.is_empty() || tries == TRIES {
+            return (outcome, complaints);
+        }
+        tries += 1;
+    }
 }
 
 /// The calls of some runs without a fault, in which nothing must be wrong.

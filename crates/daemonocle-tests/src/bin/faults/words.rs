@@ -69,8 +69,7 @@ pub(crate) fn told(scenario: Scenario, code: i32, stdout: &str, stderr: &str) ->
             let ended = if scenario == Scenario::ForegroundProgram { 143 } else { 0 };
             match stdout.contains(STARTED) {
                 true if code == ended => Some(Told::Success),
-                true if is_explained => Some(Told::Failure),
-                false if is_explained => Some(Told::Failure),
+                _ if is_explained => Some(Told::Failure),
                 _ => None,
             }
         }
@@ -116,7 +115,7 @@ fn is_quiet(stderr: &str) -> bool {
 }
 
 /// Ours, or of those who were there before us: the dynamic linker and the allocator.
-fn has_reason(stderr: &str) -> bool {
+pub(crate) fn has_reason(stderr: &str) -> bool {
     ["ERROR: ", "error while loading shared libraries: "].iter().any(|sign| stderr.contains(sign))
 }
 
