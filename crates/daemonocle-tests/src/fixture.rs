@@ -138,6 +138,12 @@ impl<'a> Fixture<'a> {
         self.run(&["restart"]).finish()
     }
 
+    /// Runs `reload`.
+    #[track_caller]
+    pub fn reload(&self) -> Output {
+        self.run(&["reload"]).finish()
+    }
+
     /// Runs `status`.
     #[track_caller]
     pub fn status(&self) -> Output {

@@ -33,7 +33,7 @@ pub use privilege::{is_root, skip, skip_unless_root, skip_unless_there_is};
 pub use process::{Pid, RECYCLE, Stat, access, descriptors, is_alive, limit, stat, status_field};
 pub use programs::{exec, listening, started_and_kept};
 pub use pty::Terminal;
-pub use reloads::{expect_one_left, reloading, tell};
+pub use reloads::{expect_one_left, reloading, reloading_on_hup, tell};
 pub use run::{Output, Run, Running};
 pub use sandbox::Sandbox;
 pub use serving::{address, ask, reloaded, serving};

@@ -20,6 +20,17 @@ pub fn reloading<'a>(sandbox: &'a Sandbox, worker: &str) -> Fixture<'a> {
     fixture.set("out", sandbox.write("out", "")).set("plan", sandbox.write("plan", ""))
 }
 
+/// The same, and it reloads when the action asks it to as well.
+///
+/// # Panics
+///
+/// If its files cannot be made.
+#[must_use]
+#[track_caller]
+pub fn reloading_on_hup(sandbox: &Sandbox) -> Fixture<'_> {
+    reloading(sandbox, "reloads").set("on_hup", "yes")
+}
+
 /// Makes it reload.
 ///
 /// # Panics

@@ -122,7 +122,7 @@ fn a_reload_gains_nothing() {
     let fixture = fixture.set("user", "nobody").set("changes", &changes);
     let old = fixture.started();
     let who = expect_no_privileges(old);
-    let reload = || fixture.run(&["reload"]).finish();
+    let reload = || fixture.reload();
     reload().expect(0, "Reloading example ... OK\n", "");
     let new = fixture.pid().unwrap();
     assert_ne!(new, old);

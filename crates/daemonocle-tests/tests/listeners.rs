@@ -124,7 +124,7 @@ fn the_old_one_serves_on_if_there_is_no_new_one() {
     let pid = fixture.started();
     let http = address(&sandbox, pid, "http");
     sandbox.write("listen", sockets + "bad nowhere:0\n");
-    let output = fixture.run(&["reload"]).finish();
+    let output = fixture.reload();
     let why = ["cannot listen on nowhere:0 as \"bad\": "];
     output.expect_error(1, "Reloading example ... FAILED\n", &why);
     assert_eq!(fixture.pid(), Some(pid));
@@ -181,7 +181,7 @@ fn the_old_one_stops_accepting() {
     let fixture = serving(&sandbox, "http 127.0.0.1:0\n").set("fifo", &fifo).set("stop", "0.2");
     let old = fixture.started();
     let http = address(&sandbox, old, "http");
-    fixture.run(&["reload"]).finish().expect(0, RELOADED, "");
+    fixture.reload().expect(0, RELOADED, "");
     let new = fixture.pid().unwrap();
     eventually("the old one has closed it", || sockets(old).is_empty());
     for _ in 0..50 {

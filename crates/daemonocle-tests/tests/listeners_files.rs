@@ -111,7 +111,7 @@ fn a_socket_that_was_exchanged_is_not_handed_on() {
     let pid = fixture.started();
     fs::remove_file(&path).unwrap();
     let _other = UnixListener::bind(&path).unwrap();
-    let output = fixture.run(&["reload"]).finish();
+    let output = fixture.reload();
     let why = ["as \"ctl\": Address already in use\n"];
     output.expect_error(1, "Reloading example ... FAILED\n", &why);
     assert_eq!(fixture.pid(), Some(pid));
@@ -135,7 +135,7 @@ fn a_directory_that_another_user_exchanges() {
     symlink(&victim, &dir).unwrap();
     lchown(&dir, Some(65533), Some(65533)).unwrap();
     lchown(&theirs, Some(65533), Some(65533)).unwrap();
-    let output = fixture.run(&["reload"]).finish();
+    let output = fixture.reload();
     let why = ["it is a symbolic link of user 65533"];
     output.expect_error(1, "Reloading example ... FAILED\n", &why);
     assert_eq!(ask(aside.join("x.sock").to_str().unwrap()).unwrap(), pid);

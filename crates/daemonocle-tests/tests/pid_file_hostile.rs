@@ -136,7 +136,7 @@ fn contents_that_are_no_pid() {
         fs::write(&path, text).unwrap();
         fixture.run(&FORCE).finish().expect(0, "", &removed);
         fs::write(&path, text).unwrap();
-        fixture.run(&["reload"]).finish().expect(1, "", NOT_RUNNING);
+        fixture.reload().expect(1, "", NOT_RUNNING);
         assert_eq!(fs::read(&path).unwrap(), text);
         fixture.restart().expect(0, STARTED, &removed);
         fixture.stop().expect(0, STOPPED, "");
@@ -154,7 +154,7 @@ fn a_file_with_more_than_a_pid_is_somebodys() {
         fixture.status().expect_error(1, "example -- not running\n", &broken);
         fixture.stop().expect_error(0, "", &broken);
         fixture.run(&FORCE).finish().expect_error(0, "", &broken);
-        fixture.run(&["reload"]).finish().expect(1, "", NOT_RUNNING);
+        fixture.reload().expect(1, "", NOT_RUNNING);
         let why = format!("it has {size} bytes of something that is not a PID");
         for action in ["start", "restart"] {
             fixture.run(&[action]).finish().expect_error(1, FAILED, &[&why]);
@@ -182,7 +182,7 @@ fn nobody_is_meant(fixture: &Fixture<'_>, pid: Pid) {
     fixture.status().expect(1, "example -- not running\n", "");
     fixture.stop().expect(0, "", &left);
     fixture.run(&FORCE).finish().expect(0, "", &left);
-    fixture.run(&["reload"]).finish().expect(1, "", NOT_RUNNING);
+    fixture.reload().expect(1, "", NOT_RUNNING);
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
     assert_ne!(fixture.started(), pid);
     fixture.stop().expect(0, STOPPED, "");

@@ -163,7 +163,7 @@ fn a_stale_file_of_root_for_an_ordinary_user() {
         let left = ["which has no lock on it; left as it is\n", NOT_RUNNING];
         fixture.run(arguments).finish().expect_error(0, "", &left);
     }
-    fixture.run(&["reload"]).finish().expect(1, "", NOT_RUNNING);
+    fixture.reload().expect(1, "", NOT_RUNNING);
     for action in ["start", "restart"] {
         fixture.run(&[action]).finish().expect_error(1, FAILED, &["Permission denied"]);
     }

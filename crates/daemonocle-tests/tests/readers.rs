@@ -95,7 +95,7 @@ fn a_reader_who_waits_for_a_reload() {
         };
         let reader = std::thread::spawn(lock);
         let held = if is_awaited { None } else { Some(reader.join().unwrap()) };
-        fixture.run(&["reload"]).finish().expect(0, "Reloading example ... OK\n", "");
+        fixture.reload().expect(0, "Reloading example ... OK\n", "");
         let new = fixture.pid().unwrap();
         assert!(new != old && is_alive(new), "{byte}");
         let status = fixture.status();

@@ -4,8 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use daemonocle_tests::{
-    Fixture, Output, Sandbox, expect_one_left, is_alive, reloading, skip_unless_root,
-    skip_unless_there_is,
+    Sandbox, expect_one_left, is_alive, reloading_on_hup, skip_unless_root, skip_unless_there_is,
 };
 
 const OK: &str = "Starting example ... OK\n";
@@ -13,23 +12,13 @@ const STOPPED: &str = "Stopping example ... OK\n";
 const RELOADED: &str = "Reloading example ... OK\n";
 const FAILED: &str = "Reloading example ... FAILED\n";
 
-/// A daemon that reloads when it is asked to.
-fn asked(sandbox: &Sandbox) -> Fixture<'_> {
-    reloading(sandbox, "reloads").set("on_hup", "yes")
-}
-
-#[track_caller]
-fn reload(fixture: &Fixture<'_>) -> Output {
-    fixture.run(&["reload"]).finish()
-}
-
 #[test]
 fn it_returns_when_the_new_one_is_the_daemon() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox);
+    let fixture = reloading_on_hup(&sandbox);
     let mut old = fixture.started();
     for _ in 0..5 {
-        reload(&fixture).expect(0, RELOADED, "");
+        fixture.reload().expect(0, RELOADED, "");
         let new = fixture.pid().unwrap();
         assert_ne!(new, old);
         assert!(is_alive(new) && !is_alive(old));
@@ -47,7 +36,7 @@ fn it_returns_when_the_new_one_is_the_daemon() {
 #[test]
 fn it_tells_why_not() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox).set("ready", "0.5");
+    let fixture = reloading_on_hup(&sandbox).set("ready", "0.5");
     let pid = fixture.started();
     for (plan, code, text) in [
         ("fail", 1, "Child exited immediately with exit code 1: the new one does not like it here"),
@@ -58,28 +47,28 @@ fn it_tells_why_not() {
         ("hang", 1, "Timed out: the daemon was not ready within 500ms"),
     ] {
         sandbox.write("plan", plan);
-        reload(&fixture).expect(code, FAILED, &format!("ERROR: {text}\n"));
+        fixture.reload().expect(code, FAILED, &format!("ERROR: {text}\n"));
         assert_eq!(expect_one_left(&fixture), pid);
     }
     sandbox.write("plan", "");
-    reload(&fixture).expect(0, RELOADED, "");
+    fixture.reload().expect(0, RELOADED, "");
 }
 
 #[test]
 fn nobody_is_there() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox);
-    reload(&fixture).expect(1, "", "WARNING: example is not running\n");
+    let fixture = reloading_on_hup(&sandbox);
+    fixture.reload().expect(1, "", "WARNING: example is not running\n");
     let pid = fixture.started();
     sandbox.kill(pid);
-    reload(&fixture).expect(1, "", "WARNING: example is not running\n");
+    fixture.reload().expect(1, "", "WARNING: example is not running\n");
 }
 
 /// The signal would end it.
 #[test]
 fn a_daemon_that_does_not_reload_is_not_asked_to() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox);
+    let fixture = reloading_on_hup(&sandbox);
     let plain = fixture.clone().unset("on_hup");
     for other in [
         plain.clone(),
@@ -91,13 +80,13 @@ fn a_daemon_that_does_not_reload_is_not_asked_to() {
             "ERROR: process {pid} does not reload: it was started without reload_on_hup, or is about to \
              end\n"
         );
-        reload(&fixture).expect(1, "", &why);
+        fixture.reload().expect(1, "", &why);
         assert!(is_alive(pid));
         assert_eq!(other.pid(), Some(pid));
         other.stop().expect(0, STOPPED, "");
     }
     // And where the definition does not say so, there is no such action.
-    let output = reload(&plain);
+    let output = plain.reload();
     output.expect_error(2, "", &["unrecognized subcommand 'reload'"]);
 }
 
@@ -105,7 +94,7 @@ fn a_daemon_that_does_not_reload_is_not_asked_to() {
 #[test]
 fn the_pid_file_is_gone() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox);
+    let fixture = reloading_on_hup(&sandbox);
     let pid = fixture.started();
     fs::remove_file(fixture.pid_file()).unwrap();
     let why = format!(
@@ -113,14 +102,14 @@ fn the_pid_file_is_gone() {
          it\n",
         fixture.pid_file().display()
     );
-    reload(&fixture).expect(1, "", &why);
+    fixture.reload().expect(1, "", &why);
     fixture.restart().expect(0, &format!("{STOPPED}{OK}"), "");
 }
 
 #[test]
 fn a_program_is_not_started_with_what_it_cannot_do() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox).set("exec", "sleep\n600");
+    let fixture = reloading_on_hup(&sandbox).set("exec", "sleep\n600");
     let why = "ERROR: reload_on_hup: a program cannot reload, and gets HUP itself: leave reload_on_hup \
                out\n";
     fixture.start().expect(1, "Starting example ... FAILED\n", why);
@@ -132,7 +121,7 @@ fn a_program_is_not_started_with_what_it_cannot_do() {
 #[test]
 fn it_is_among_the_actions() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox);
+    let fixture = reloading_on_hup(&sandbox);
     let calls = |list: &str| fixture.clone().set("calls", list).run(&[]).finish();
     let list = r#"["start", "stop", "restart", "status", "reload"]"#;
     calls("actions").expect(0, &format!("{list}\n"), "");
@@ -152,7 +141,7 @@ fn it_is_among_the_actions() {
 #[test]
 fn by_many_at_once() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox);
+    let fixture = reloading_on_hup(&sandbox);
     let first = fixture.started();
     for _ in 0..5 {
         let clients: Vec<_> = (0..8).map(|_| fixture.run(&["reload"]).spawn()).collect();
@@ -166,12 +155,12 @@ fn by_many_at_once() {
 #[test]
 fn in_the_foreground() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox);
+    let fixture = reloading_on_hup(&sandbox);
     let running = fixture.foreground();
     running.says(OK);
     let mut old = fixture.settled();
     for _ in 0..3 {
-        reload(&fixture).expect(0, RELOADED, "");
+        fixture.reload().expect(0, RELOADED, "");
         let new = fixture.pid().unwrap();
         assert_ne!(new, old);
         old = new;
@@ -188,14 +177,14 @@ fn a_daemon_of_another_user() {
     }
     let sandbox = Sandbox::new();
     let dir = sandbox.make_dir("theirs", 0o777);
-    let fixture = asked(&sandbox).for_everybody().set("user", "nobody");
+    let fixture = reloading_on_hup(&sandbox).for_everybody().set("user", "nobody");
     let fixture = fixture.set("out", dir.join("out")).set("hook_log", dir.join("hook.log"));
     fs::set_permissions(sandbox.path("fifo"), fs::Permissions::from_mode(0o666)).unwrap();
     let old = fixture.started();
-    reload(&fixture).expect(0, RELOADED, "");
+    fixture.reload().expect(0, RELOADED, "");
     assert_ne!(fixture.pid(), Some(old));
     sandbox.write("plan", "exit");
-    reload(&fixture).expect(9, FAILED, "ERROR: Child exited immediately with exit code 9\n");
+    fixture.reload().expect(9, FAILED, "ERROR: Child exited immediately with exit code 9\n");
 
     // And somebody else may not ask.
     let output = fixture.run(&["reload"]).as_user(65533, 65533).finish();
@@ -212,10 +201,10 @@ fn a_daemon_in_another_network_namespace() {
         return;
     }
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox);
+    let fixture = reloading_on_hup(&sandbox);
     fixture.run(&["start"]).under(&["unshare", "--net"]).finish().expect(0, OK, "");
     let old = fixture.pid().unwrap();
-    reload(&fixture).expect(0, RELOADED, "");
+    fixture.reload().expect(0, RELOADED, "");
     assert_ne!(fixture.pid(), Some(old));
     fs::remove_file(fixture.pid_file()).unwrap();
     fixture.stop().expect(0, STOPPED, "");
@@ -229,13 +218,13 @@ fn a_failure_in_another_network_namespace() {
         return;
     }
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox).set("stderr", sandbox.path("err"));
+    let fixture = reloading_on_hup(&sandbox).set("stderr", sandbox.path("err"));
     let fixture = fixture.set("ready", "1.5").set("stop", "1");
     fixture.run(&["start"]).under(&["unshare", "--net"]).finish().expect(0, OK, "");
     let pid = fixture.pid().unwrap();
     sandbox.write("plan", "exit");
     let why = format!("ERROR: Timed out while waiting for example (PID {pid}) to reload\n");
-    reload(&fixture).expect(1, FAILED, &why);
+    fixture.reload().expect(1, FAILED, &why);
     assert_eq!(sandbox.read("err"), "ERROR: Child exited immediately with exit code 9\n");
     assert_eq!(expect_one_left(&fixture), pid);
 }

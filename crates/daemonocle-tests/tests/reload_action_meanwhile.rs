@@ -1,8 +1,8 @@
 //! What else happens while the action `reload` asks, and waits for the answer.
 
 use daemonocle_tests::{
-    Fixture, Output, Pid, Sandbox, detach, eventually, expect_one_left, is_alive, is_root,
-    reloading, skip, skip_unless_there_is, status_field,
+    Pid, Sandbox, detach, eventually, expect_one_left, is_alive, is_root, reloading_on_hup, skip,
+    skip_unless_there_is, status_field,
 };
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
@@ -11,21 +11,11 @@ const STOPPED: &str = "Stopping example ... OK\n";
 const RELOADED: &str = "Reloading example ... OK\n";
 const FAILED: &str = "Reloading example ... FAILED\n";
 
-/// A daemon that reloads when it is asked to.
-fn asked(sandbox: &Sandbox) -> Fixture<'_> {
-    reloading(sandbox, "reloads").set("on_hup", "yes")
-}
-
-#[track_caller]
-fn reload(fixture: &Fixture<'_>) -> Output {
-    fixture.run(&["reload"]).finish()
-}
-
 /// A signal that meets another HUP which has not been seen yet is lost, and sent once more.
 #[test]
 fn although_the_signal_is_lost() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox);
+    let fixture = reloading_on_hup(&sandbox);
     let pid = fixture.started();
     sandbox.signal(pid, Signal::STOP);
     sandbox.signal(pid, Signal::HUP);
@@ -47,7 +37,7 @@ fn one_who_is_slow_to_look_makes_it_reload_once() {
         return;
     }
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox);
+    let fixture = reloading_on_hup(&sandbox);
     fixture.started();
     let slow = ["strace", "-o", "/dev/null", "-e", "inject=accept,accept4:delay_enter=500ms"];
     let client = fixture.run(&["reload"]).under(&slow).finish();
@@ -63,7 +53,7 @@ fn one_who_is_slow_to_look_makes_it_reload_once() {
 #[test]
 fn one_who_does_not_look_keeps_nobody_from_reloading() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox).set("ready", "20");
+    let fixture = reloading_on_hup(&sandbox).set("ready", "20");
     let old = fixture.started();
     sandbox.signal(old, Signal::STOP);
     let client = fixture.run(&["reload"]).spawn();
@@ -82,7 +72,7 @@ fn one_who_does_not_look_keeps_nobody_from_reloading() {
 #[test]
 fn a_daemon_that_is_killed_meanwhile() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox).set("ready", "20");
+    let fixture = reloading_on_hup(&sandbox).set("ready", "20");
     let pid = fixture.started();
     sandbox.write("plan", "hang");
     let client = fixture.run(&["reload"]).spawn();
@@ -98,7 +88,7 @@ fn a_daemon_that_is_killed_meanwhile() {
 #[test]
 fn a_new_daemon_that_is_killed_meanwhile() {
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox).set("hook", "hang").set("stop", "20");
+    let fixture = reloading_on_hup(&sandbox).set("hook", "hang").set("stop", "20");
     let old = fixture.started();
     let client = fixture.run(&["reload"]).spawn();
     eventually("the old one is about to end", || !fixture.hook_log().is_empty());
@@ -119,7 +109,7 @@ fn while_it_is_starting() {
         return;
     }
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox);
+    let fixture = reloading_on_hup(&sandbox);
     // It takes its time to be.
     let slow = ["-e", "trace=rt_sigaction", "-e", "inject=rt_sigaction:delay_enter=50ms"];
     let strace = [&["strace", "-f", "-o", "/dev/null"], &slow[..]].concat();
@@ -131,7 +121,7 @@ fn while_it_is_starting() {
         return skip(name, &format!("strace cannot trace: {}", start.stderr().trim()));
     }
     let first = fixture.pid().unwrap();
-    reload(&fixture).expect(0, RELOADED, "");
+    fixture.reload().expect(0, RELOADED, "");
     start.says(OK);
     assert_ne!(fixture.pid(), Some(first));
     fixture.stop().expect(0, STOPPED, "");
@@ -147,7 +137,7 @@ fn a_daemon_that_comes_up_meanwhile_has_lost_nothing() {
         return;
     }
     let sandbox = Sandbox::new();
-    let fixture = asked(&sandbox);
+    let fixture = reloading_on_hup(&sandbox);
     let log = sandbox.path("calls").display().to_string();
     let slow = ["-e", "trace=openat,fcntl", "-e", "inject=fcntl:delay_enter=60ms"];
     let strace = [&["strace", "-D", "-o", &log], &slow[..]].concat();
@@ -196,9 +186,9 @@ fn a_shortage_of_threads_is_told() {
         let pid = fixture.started();
         let before = limit(pid, resource, few);
         let why = "ERROR: cannot reload: cannot start a thread: Resource temporarily unavailable\n";
-        reload(&fixture).expect(1, FAILED, why);
+        fixture.reload().expect(1, FAILED, why);
         before();
-        reload(&fixture).expect(0, RELOADED, "");
+        fixture.reload().expect(0, RELOADED, "");
         fixture.stop().expect(0, STOPPED, "");
     }
 }

@@ -79,7 +79,7 @@ fn they_are_handed_on_in_a_reload() {
     let fixture = fixture.set("listen", sandbox.path("listen")).set("out", sandbox.path("out"));
     let old = fixture.started();
     for _ in 0..2 {
-        fixture.run(&["reload"]).finish().expect(0, "Reloading example ... OK\n", "");
+        fixture.reload().expect(0, "Reloading example ... OK\n", "");
     }
     eventually("the old one is gone", || !is_alive(old));
     let pid = fixture.pid().unwrap();

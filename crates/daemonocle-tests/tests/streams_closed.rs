@@ -110,7 +110,7 @@ fn the_foreground() {
                 };
                 assert!(is_it, "{closed}: {number}: {target:?}");
             }
-            fixture.run(&["reload"]).finish().expect(0, "Reloading example ... OK\n", "");
+            fixture.reload().expect(0, "Reloading example ... OK\n", "");
             eventually("the old one is gone", || !is_alive(pid));
         }
         fixture.stop().expect(0, "Stopping example ... OK\n", "");

@@ -60,7 +60,7 @@ fn a_start_without_proc() {
     expect_cannot_examine(&fixture, &run("status"));
     // It cannot tell what program it is.
     let text = "ERROR: cannot reload: the program cannot be found: ";
-    fixture.run(&["reload"]).finish().expect_error(1, "Reloading example ... FAILED\n", &[text]);
+    fixture.reload().expect_error(1, "Reloading example ... FAILED\n", &[text]);
     assert_eq!((fixture.pid(), sandbox.survivors()), (Some(first), vec![first]));
     run("restart").expect(0, &format!("{STOPPED}{OK}"), "");
     let second = fixture.pid().unwrap();
@@ -179,7 +179,7 @@ fn the_foreground_without_a_null_device() {
     running.says(OK);
     let first = fixture.settled();
     expect_status(&fixture);
-    fixture.run(&["reload"]).finish().expect(0, RELOADED, "");
+    fixture.reload().expect(0, RELOADED, "");
     assert_ne!(fixture.settled(), first);
     fixture.stop().expect(0, STOPPED, "");
     assert_eq!(running.finish().signal(), Some(libc::SIGTERM));

@@ -42,7 +42,7 @@ pub(crate) enum Report {
 /// What the starter answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// Run the worker; or reload.
+    /// Run the worker; or reload, whoever has asked for that listens.
     Go,
     /// The start is complete and has been, or is being, told.
     Accepted,
