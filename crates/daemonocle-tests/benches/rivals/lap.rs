@@ -141,6 +141,16 @@ impl Place {
         }
     }
 
+    /// Starts one that fails.
+    fn fail(&self, rival: &Rival) -> Result<Failure> {
+        let setup = UNTIL_FAILURE.as_millis().to_string();
+        let job = [("JOB_SETUP", setup), ("JOB_FAIL", "yes".to_owned())];
+        let (_, status, time) = self.run(&rival.start, &job)?;
+        self.clean_up()?;
+        let is_explained = self.said().contains(WHY);
+        Ok(Failure { time, is_noticed: !status.success(), is_explained })
+    }
+
     /// Buries all that were orphaned, and removes what they have left.
     fn clean_up(&self) -> Result {
         bury_all()?;
@@ -188,17 +198,6 @@ impl Lap {
         let (slow_start, daemon) = place.serve(&rival.start, &setup)?;
         place.stop(rival, &daemon)?;
         Ok(Self { start, slow_start, stop, restart, status, check, failure: place.fail(rival)? })
-    }
-}
-
-impl Place {
-    fn fail(&self, rival: &Rival) -> Result<Failure> {
-        let setup = UNTIL_FAILURE.as_millis().to_string();
-        let job = [("JOB_SETUP", setup), ("JOB_FAIL", "yes".to_owned())];
-        let (_, status, time) = self.run(&rival.start, &job)?;
-        self.clean_up()?;
-        let is_explained = self.said().contains(WHY);
-        Ok(Failure { time, is_noticed: !status.success(), is_explained })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use crate::figures::{Spread, milliseconds, short};
@@ -116,15 +117,7 @@ fn draw(title: &str, bars: &[Bar<'_>], colours: &Colours) -> Result<String> {
     let bottom = TOP + LINE * bars.len() as f64;
     let height = bottom + 30.0;
     let mut svg = head(title, height, text)?;
-    for power in low as i32..=high as i32 {
-        let (value, at) = (10f64.powi(power), x(10f64.powi(power)));
-        writeln!(
-            svg,
-            "<line x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom}\" stroke=\"{faint}\"/>\n\
-             <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{value}</text>",
-            bottom + 18.0
-        )?;
-    }
+    uprights(&mut svg, low as i32..=high as i32, x, bottom, faint)?;
     for (row, bar) in bars.iter().enumerate() {
         let top = TOP + LINE * row as f64;
         let middle = top + LINE / 2.0;
@@ -183,15 +176,7 @@ fn curves(title: &str, lines: &[Line], colours: &Colours) -> Result<String> {
     let x = |count: f64| START + (WIDTH - START - NAMES) * count.log10() / most;
     let y = |time: f64| BOTTOM - (BOTTOM - TOP) * (time.log10() - low) / (high - low).max(1.0);
     let mut svg = head(title, HEIGHT_OF_CURVES, text)?;
-    for power in 0..=most as i32 {
-        let (count, at) = (10f64.powi(power), x(10f64.powi(power)));
-        writeln!(
-            svg,
-            "<line x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{BOTTOM}\" stroke=\"{faint}\"/>\n\
-             <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{count}</text>",
-            BOTTOM + 18.0
-        )?;
-    }
+    uprights(&mut svg, 0..=most as i32, x, BOTTOM, faint)?;
     for power in low as i32..=high as i32 {
         let (time, at) = (10f64.powi(power), y(10f64.powi(power)));
         writeln!(
@@ -244,6 +229,27 @@ fn curves(title: &str, lines: &[Line], colours: &Colours) -> Result<String> {
     }
     svg.push_str("</svg>\n");
     Ok(svg)
+}
+
+/// A line for each power of ten, with its number below.
+fn uprights(
+    svg: &mut String,
+    powers: RangeInclusive<i32>,
+    x: impl Fn(f64) -> f64,
+    bottom: f64,
+    colour: &str,
+) -> Result {
+    for power in powers {
+        let value = 10f64.powi(power);
+        let at = x(value);
+        writeln!(
+            svg,
+            "<line x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom}\" stroke=\"{colour}\"/>\n\
+             <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{value}</text>",
+            bottom + 18.0
+        )?;
+    }
+    Ok(())
 }
 
 /// What each picture begins with.

@@ -23,7 +23,7 @@ pub fn write(
 ) -> Result {
     fs::write(dir.join("rivals.csv"), laps(rivals, results)?)?;
     fs::write(dir.join("README.md"), page(rivals, results, growth, absent)?)?;
-    println!("written: {}", dir.display());
+    println!("written: {}", dir.canonicalize()?.display());
     Ok(())
 }
 

@@ -91,6 +91,10 @@ pub fn all(built: &Built, dir: &Path) -> (Vec<Rival>, Vec<&'static str>) {
         let (name, what) = match it.name {
             "library" => ("daemonocle, library alone", "without its command line".to_owned()),
             "daemonocle" => ("daemonocle", format!("{}, with its command line", it.version)),
+            "daemonize" => {
+                let same = "daemonix 0.1.0 is the same code, by its own word, with one mend";
+                ("daemonize", format!("the crate, {}; {same}", it.version))
+            }
             name => (name, format!("the crate, {}", it.version)),
         };
         let mut rival = Rival::new(name, what, &[&program, "start"]).of_size(&it.program);
