@@ -143,12 +143,13 @@ impl Daemon {
         action::reload(&self.settings, &mut |_| {})
     }
 
-    /// The state of the daemon, one that is still starting included; `None` when it is not running. Takes a tenth of a second, the
-    /// time over which the use of the processor is measured, and changes nothing.
+    /// The state of the daemon, one that is still starting included; `None` when it is not running. Takes a
+    /// tenth of a second, the time over which the use of the processor is measured, and changes nothing.
     ///
     /// # Errors
     ///
-    /// The PID file cannot be read, or is held by somebody who cannot be identified.
+    /// The PID file cannot be read, or is held by somebody who cannot be identified, or who is another one each
+    /// time that he is looked at, for ten seconds.
     ///
     /// ```
     /// use daemonocle::Daemon;
