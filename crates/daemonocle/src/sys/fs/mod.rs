@@ -5,6 +5,7 @@
 //! is refused.
 
 mod acl;
+mod make;
 mod resolve;
 mod trust;
 
@@ -15,10 +16,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::{retry, user};
 use acl::Writer;
+use make::make_dir;
 
 pub(crate) use resolve::{Last, PathError, is_possible, resolve, split};
 pub(crate) use trust::Trusted;
@@ -179,53 +181,6 @@ impl AsFd for Dir {
 pub(crate) enum Access {
     Read,
     ReadWrite,
-}
-
-/// Makes a directory for `owner`.
-///
-/// Giving it to him and setting its mode afterwards is safe only where the way to it `is_guarded`:
-/// nobody but us can put another directory in its place, or in that of one above it. Anywhere else
-/// it is made as him, with no more rights than his.
-fn make_dir(
-    parent: &OwnedFd,
-    name: &OsStr,
-    mode: u32,
-    owner: (u32, u32),
-    is_guarded: bool,
-) -> io::Result<()> {
-    let is_ours = owner == (user::effective(), user::effective_group());
-    let made = if is_guarded {
-        make_and_give(parent, name, mode, (!is_ours).then_some(owner))
-    } else {
-        user::acting_as(owner.0, owner.1, || {
-            // The process's umask is not asked: `mode` has been reduced by the definition's.
-            let umask = rustix::process::umask(Mode::empty());
-            let made = rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode));
-            rustix::process::umask(umask);
-            Ok(made?)
-        })?
-    };
-    match made {
-        // Somebody was faster; what he made is opened and looked at like any other.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    }
-}
-
-fn make_and_give(
-    parent: &OwnedFd,
-    name: &OsStr,
-    mode: u32,
-    owner: Option<(u32, u32)>,
-) -> io::Result<()> {
-    rustix::fs::mkdirat(parent, name, Mode::RWXU)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = retry(|| Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?))?;
-    if let Some((uid, gid)) = owner {
-        rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-    }
-    // Last: until here nobody else could get in.
-    Ok(rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))?)
 }
 
 /// Device and inode number: which file a file is.
