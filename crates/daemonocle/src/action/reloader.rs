@@ -145,7 +145,7 @@ impl Reloader {
                 Err(error) => fail(asker.as_ref(), &error),
             }
         };
-        if let Err(error) = thread::spawn("daemonocle-load", Box::new(reload)) {
+        if let Err(error) = thread::spawn(c"daemonocle-load", Box::new(reload)) {
             // He may ask again.
             *last = None;
             drop(last);
@@ -319,7 +319,7 @@ impl Reloader {
             // Nobody would find the daemon any more. Told here, where its end is not waited for by itself.
             Some(Err((_, Err(error)))) => {
                 let why = format!("its successor has died, and {error}");
-                self.lifecycle.finish(&End::of_message(&why))
+                self.lifecycle.finish_from_anywhere(End::of_message(&why))
             }
         }
     }

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::task::{self, Poll, Waker};
-use std::thread::{self, JoinHandle, ThreadId};
+use std::thread::{self, ThreadId};
 
 use crate::error::Result;
 use crate::sys::fd::Flag;
@@ -50,6 +50,8 @@ pub(crate) struct Lifecycle {
     /// The thread that has begun to finish.
     finisher: OnceLock<ThreadId>,
     hook: Mutex<Option<Hook>>,
+    /// For an exit(3) that waits for it.
+    hook_is_over: OnceLock<()>,
     /// Called, maybe twice, when it is known that the daemon is going to end.
     mark_ending: Box<dyn Fn() + Send + Sync>,
     /// Called with the end before the hook, to tell whoever still waits for the start.
@@ -82,6 +84,7 @@ impl Lifecycle {
             hooked: OnceLock::new(),
             finisher: OnceLock::new(),
             hook: Mutex::new(hook),
+            hook_is_over: OnceLock::new(),
             mark_ending,
             tell,
             clean_up,
@@ -120,10 +123,10 @@ impl Lifecycle {
     }
 
     /// There is a successor. Returns if the worker has taken the handle, and returns by itself.
-    pub(crate) fn end_for_reload(&self) {
+    pub(crate) fn end_for_reload(self: &Arc<Self>) {
         self.reloaded.store(true, Ordering::SeqCst);
         if !self.taken.load(Ordering::SeqCst) {
-            self.finish(&End::of_reload());
+            self.finish_from_anywhere(End::of_reload());
         }
         self.raise();
     }
@@ -193,11 +196,18 @@ impl Lifecycle {
     pub(crate) fn finish_elsewhere(self: &Arc<Self>, end: End) {
         let this = Arc::clone(self);
         let copy = end.clone();
-        let spawned = spawn("daemonocle-end", Box::new(move || this.finish(&copy)));
+        let spawned = spawn(c"daemonocle-end", Box::new(move || this.finish(&copy)));
         if spawned.is_err() {
             // No memory or no processes left: the hook runs here then.
             self.finish(&end);
         }
+    }
+
+    /// The same for a thread that has nothing left to do, and may be one of ours: the hook is other
+    /// people's code.
+    pub(crate) fn finish_from_anywhere(self: &Arc<Self>, end: End) -> ! {
+        self.finish_elsewhere(end);
+        wait_for_the_end()
     }
 
     /// Ends the process: hook, clean-up, exit. Whoever comes second waits for the first.
@@ -226,8 +236,11 @@ impl Lifecycle {
                 // Another thread was first, and will end the process; this exit(3) waits for it.
                 wait_for_the_end();
             }
+            let _ = this.hook_is_over.set(());
         };
-        let _ = spawn("daemonocle-end", Box::new(hook)).map(JoinHandle::join);
+        if spawn(c"daemonocle-end", Box::new(hook)).is_ok() {
+            self.hook_is_over.wait();
+        }
         self.clean_up();
     }
 
