@@ -106,6 +106,9 @@ pub(super) fn run(
                 let Seed { newborn, pid_file, errors, config: _ } = seed;
                 // The claim is the daemon's alone.
                 drop((pid_file, errors));
+                if rest.len() > 0 {
+                    sort_out_memory();
+                }
                 // Not before the claim was let go: the start is complete only after this is heard.
                 if let Err(error) = newborn.report(&Report::Born(daemon)) {
                     // The start gives up daemons that have lost their guardian.
@@ -122,6 +125,13 @@ pub(super) fn run(
         }
     }
     guard(wards, &leash)
+}
+
+/// Has the allocator put in order what was freed. The next large request would do it, in each of the
+/// daemons to come, and the kernel had to copy the pages for each.
+fn sort_out_memory() {
+    const LARGE: usize = 4096;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
 }
 
 /// What the command `start` has of its guardian.
