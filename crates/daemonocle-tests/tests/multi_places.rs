@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use daemonocle::{Daemon, Multi, Workers};
-use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive};
+use daemonocle_tests::{Fixture, Pid, Sandbox, is_alive, skip, skip_unless_there_is};
 use serde_json::{Value, json};
 
 /// So many workers, each with its PID file in a directory of its own.
@@ -90,4 +90,58 @@ fn a_program_is_told_of_two_in_the_same_place() {
         assert!(error.is_definition(), "{action}: {error}");
         assert!(error.to_string().starts_with("PID files must be unique, "), "{action}: {error}");
     }
+}
+
+/// One whose file was deleted while it runs is found among many that are started, and all others are.
+#[test]
+fn one_that_has_lost_its_file_is_found_among_many() {
+    for mode in [0o755, 0o700] {
+        let sandbox = Sandbox::new();
+        let run = sandbox.make_dir("run", mode);
+        let fixture = workers(&sandbox, 3).set("pid_file", run.join("{n}.pid"));
+        let pid = |id| sandbox.read(&format!("run/{id}.pid")).trim().parse::<Pid>().unwrap();
+        fixture.run(&["start", "--worker-id", "1"]).finish().expect(0, &started(1, true), "");
+        let lost = pid(1);
+        fs::remove_file(run.join("1.pid")).unwrap();
+        let output = fixture.start();
+        let why = format!("worker_1: already running with PID {lost}, but somebody has deleted");
+        output.expect_error(1, &[0, 1, 2].map(|id| started(id, id != 1)).concat(), &[&why]);
+        assert!(is_alive(pid(0)) && is_alive(pid(2)));
+        fixture.stop().expect(0, &[0, 1, 2].map(stopped).concat(), "");
+        sandbox.expect_nobody();
+    }
+}
+
+/// Where the signs do not tell, the list of all locks is read for all of them together: one by one, a
+/// thousand would take seconds.
+#[test]
+fn the_list_of_locks_is_read_for_all_at_once() {
+    const NAME: &str = "the_list_of_locks_is_read_for_all_at_once";
+    /// As often as for a single one, if it is long.
+    const READINGS: usize = 4;
+    if skip_unless_there_is("strace", NAME) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let run = sandbox.make_dir("run", 0o700);
+    let fixture = workers(&sandbox, 10).set("pid_file", run.join("{n}.pid"));
+    let calls = sandbox.path("calls");
+    let strace = ["strace", "-qq", "-e", "trace=open,openat", "-o", calls.to_str().unwrap()];
+    let output = fixture.run(&["start"]).under(&strace).finish();
+    if output.stderr.contains("strace: ") {
+        skip(NAME, "strace cannot trace");
+        return;
+    }
+    output.expect(0, &(0..10).map(|id| started(id, true)).collect::<String>(), "");
+    let readings = sandbox.read("calls").matches("/proc/locks").count();
+    assert!((1..=READINGS).contains(&readings), "{readings}");
+    fixture.stop().expect(0, &(0..10).map(stopped).collect::<String>(), "");
+}
+
+fn started(id: u32, is_ok: bool) -> String {
+    format!("Starting worker_{id} ... {}\n", if is_ok { "OK" } else { "FAILED" })
+}
+
+fn stopped(id: u32) -> String {
+    format!("Stopping worker_{id} ... OK\n")
 }

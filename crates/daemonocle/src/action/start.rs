@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::{Config, Detach, Patience, Settings, Startup};
+use crate::config::{Config, Detach, Settings, Startup};
 use crate::error::{Error, Kind};
 use crate::handover;
 use crate::listener;
@@ -111,8 +111,10 @@ fn prepare(settings: &Settings, subject: &Subject) -> Result<Prepared, Error> {
     let (config, proof) = check(settings, subject)?;
     subject.adopt_sockets(proof)?;
     ensure_standard_streams().map_err(|error| cannot("open /dev/null", error))?;
-    let patience = config.patience();
-    Launch::claim(config, patience, proof)
+    let claim = config.location.as_ref();
+    let claim = claim.map(|location| pid_file::claim(location, &config, config.patience()));
+    let claim = claim.transpose()?;
+    Ok(Launch::of(config, claim, proof))
 }
 
 /// Everything that is certain to make a start fail, found out before anything is done.
@@ -191,23 +193,15 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    pub(super) fn claim(
-        config: Config,
-        patience: Patience,
-        proof: SingleThreaded,
-    ) -> Result<Prepared, Error> {
-        let umask = config.settings().umask;
-        let claim = match &config.location {
-            None => None,
-            Some(location) => Some(PidFile::claim(location, umask, config.owner(), patience)?),
-        };
+    /// One whose PID file, if it has one, was claimed.
+    pub(super) fn of(config: Config, claim: Option<Claim>, proof: SingleThreaded) -> Prepared {
         let (pid_file, was_broken) = match claim {
-            Some(Claim::Running(pid)) => return Ok(Prepared::Running(pid)),
+            Some(Claim::Running(pid)) => return Prepared::Running(pid),
             Some(Claim::Ours { file, broken }) => (Some(Arc::new(file)), broken),
             None => (None, false),
         };
         let inode = pid_file.as_ref().map(|file: &Arc<PidFile>| file.inode());
-        Ok(Prepared::Launch(Self { config: Arc::new(config), pid_file, inode, was_broken, proof }))
+        Prepared::Launch(Self { config: Arc::new(config), pid_file, inode, was_broken, proof })
     }
 
     /// What is odd about the PID file that was there.

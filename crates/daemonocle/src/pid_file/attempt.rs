@@ -17,7 +17,7 @@ use crate::sys::process::Pid;
 use super::access::{inode_in, is_sole_in_place, require_expendable};
 use super::holder::{self, Presence, Running, Startup};
 use super::life::wait_for_the_named;
-use super::{CLAIM, LIFE, STARTUP, STAYING, contents, orphan};
+use super::{CLAIM, LIFE, STARTUP, STAYING, contents};
 
 /// A PID file that a start has opened.
 pub(super) struct Site<'a> {
@@ -41,18 +41,18 @@ enum Step {
 
 /// What a start has got.
 pub(super) enum Taken {
-    /// The file; `broken` if its contents were not a PID.
-    Place { broken: bool },
+    /// The locks of the file; `is_broken` if its contents are not a PID.
+    Place { is_broken: bool },
     /// Nothing: this daemon has it.
     By(Pid),
     /// Nothing, and there is another file, or nobody has this one any more: all is to be tried again.
     Nothing,
-    /// Nothing: an old file was in the way, and is removed; `broken` as above.
-    Cleared { broken: bool },
+    /// Nothing: an old file was in the way, and is removed; `is_broken` as above.
+    Cleared { is_broken: bool },
 }
 
 impl Site<'_> {
-    /// Takes the file for a daemon, waiting for others if need be.
+    /// Takes the locks of the file for a daemon, waiting for others if need be.
     pub(super) fn take(
         &self,
         evictions: &mut u32,
@@ -73,30 +73,26 @@ impl Site<'_> {
             // nobody else does.
             return Ok(Taken::Nothing);
         }
-        let broken = contents::are_broken(file).map_err(|e| location.cannot("read", e))?;
-        if broken {
+        let is_broken = contents::are_broken(file).map_err(|e| location.cannot("read", e))?;
+        if is_broken {
             require_expendable(location, file)?;
         }
-        let [place, _] = self.places;
-        match orphan::find(location, Some((dir, place)))
-            .map_err(|e| location.cannot("look for", e))?
-        {
-            // Who can read what a daemon that was killed has left may wait for the moment in which to lock it.
-            None if !self.is_new && self.is_readable_to_others()? => {
-                // Before nothing names him any more.
-                wait_for_the_named(file).map_err(|e| location.cannot("read", e))?;
-                match evict(location, dir, inode) {
-                    Ok(()) => Ok(Taken::Cleared { broken }),
-                    // We may not remove it, and have to make do with it.
-                    Err(_) => Ok(Taken::Place { broken }),
-                }
+        // Who can read what a daemon that was killed has left may wait for the moment in which to lock it.
+        if !self.is_new && self.is_readable_to_others()? {
+            // Before nothing names him any more.
+            wait_for_the_named(file).map_err(|e| location.cannot("read", e))?;
+            // If we may not remove it, we have to make do with it.
+            if evict(location, dir, inode).is_ok() {
+                return Ok(Taken::Cleared { is_broken });
             }
-            None => Ok(Taken::Place { broken }),
-            Some(running) => {
-                // If it is not ours to remove, it was not made just now either, and may stay.
-                let _ = evict(location, dir, inode);
-                Err(orphaned(location, running.pid()))
-            }
+        }
+        Ok(Taken::Place { is_broken })
+    }
+
+    /// Leaves nothing new behind. What matters is why; and an empty file means "not running".
+    pub(super) fn leave(&self) {
+        if self.is_new && self.is_nobodys().unwrap_or(false) {
+            let _ = evict(self.location, self.dir, self.inode);
         }
     }
 
@@ -107,7 +103,7 @@ impl Site<'_> {
     }
 
     /// Whether no other start has taken the file.
-    pub(super) fn is_nobodys(&self) -> io::Result<bool> {
+    fn is_nobodys(&self) -> io::Result<bool> {
         Ok(lock::try_shared(self.file, STARTUP)? && lock::try_shared(self.file, CLAIM)?)
     }
 
@@ -296,13 +292,4 @@ fn all(bytes: [Byte; 4], is_so: impl Fn(Byte) -> io::Result<bool>) -> io::Result
         }
     }
     Ok(true)
-}
-
-fn orphaned(location: &Location, pid: Pid) -> Error {
-    let path = &location.path;
-    let message = format!(
-        "already running with PID {pid}, but somebody has deleted or moved its PID file {path:?}: \
-         stop it first"
-    );
-    Error::new(Kind::Identity, message)
 }

@@ -23,6 +23,7 @@
 mod access;
 mod attempt;
 mod bystander;
+mod claim;
 mod contents;
 mod holder;
 mod life;
@@ -44,21 +45,18 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::config::{Location, Patience};
+use crate::config::Location;
 use crate::error::{Error, Kind};
-use crate::sys::fd::deadline_in;
-use crate::sys::fs::{Dir, Inode, Meta, Missing, set_length};
+use crate::sys::fs::{Dir, Inode, Meta, set_length};
 use crate::sys::lock::{self, Byte, Holder};
 use crate::sys::proc::files::{LockKind, holds_lock};
 use crate::sys::process::Pid;
 use crate::sys::retry;
 use crate::sys::signal::{Signal, ignoring};
 
-use access::{no_dir, open_dir, open_or_create};
-use attempt::{Site, Taken, evict};
 pub(crate) use bystander::bystander;
+pub(crate) use claim::{Claim, claim, claim_all};
 pub(crate) use holder::{Presence, Running};
-use look::running_for_a_reader;
 pub(crate) use look::{keep_up, look, offers_reload, wait_for_outcome};
 use signs::Signs;
 pub(crate) use sweep::{Origin, sweep};
@@ -103,14 +101,6 @@ pub(crate) struct PidFile {
     keeps_program: AtomicBool,
 }
 
-/// The answer to an attempt to claim a PID file.
-pub(crate) enum Claim {
-    /// It is ours; `broken` if there was a file whose contents were not a PID.
-    Ours { file: PidFile, broken: bool },
-    /// A daemon is running.
-    Running(Pid),
-}
-
 impl PidFile {
     /// One that this process has claimed.
     fn new(location: &Location, file: File, dir: Dir, inode: Inode, places: [Byte; 2]) -> Self {
@@ -127,53 +117,6 @@ impl PidFile {
             is_ours: Mutex::new(true),
             offers_reload: AtomicBool::new(false),
             keeps_program: AtomicBool::new(false),
-        }
-    }
-
-    /// Takes the file at `location` for a daemon about to be started, making it and its directory
-    /// if need be. Waits with `patience` for another start in progress, and for a daemon that is
-    /// about to end.
-    pub(crate) fn claim(
-        location: &Location,
-        umask: u32,
-        (uid, gid): (u32, u32),
-        patience: Patience,
-    ) -> Result<Claim, Error> {
-        let deadline = deadline_in(patience.for_start);
-        let missing = Missing::Make { mode: 0o777 & !umask, uid, gid };
-        let (mut evictions, mut was_broken) = (0, false);
-        // Each further turn is owed to somebody who changed the file between two of our steps.
-        loop {
-            let dir = open_dir(location, missing).map_err(|error| no_dir(location, error))?;
-            let (file, inode, is_new) = match open_or_create(location, &dir) {
-                Ok(Some(opened)) => opened,
-                Ok(None) => continue,
-                Err(error) if error.is_permission_denied() => {
-                    return running_for_a_reader(location, &dir)?
-                        .map_or(Err(error), |pid| Ok(Claim::Running(pid)));
-                }
-                Err(error) => return Err(error),
-            };
-            let places = place::both(dir.inode(), location);
-            let site = Site { location, dir: &dir, file: &file, inode, is_new, places };
-            match site.take(&mut evictions, deadline, patience.for_end) {
-                Ok(Taken::Nothing) => {}
-                Ok(Taken::Cleared { broken }) => was_broken |= broken,
-                Ok(Taken::Place { broken }) => {
-                    let mode = 0o644 & !umask;
-                    let mut file = Self { mode, ..Self::new(location, file, dir, inode, places) };
-                    file.put_up_signs(location)?;
-                    return Ok(Claim::Ours { file, broken: broken || was_broken });
-                }
-                Ok(Taken::By(pid)) => return Ok(Claim::Running(pid)),
-                Err(error) => {
-                    if is_new && site.is_nobodys().unwrap_or(false) {
-                        // What matters is the error; an empty file means "not running".
-                        let _ = evict(location, &dir, inode);
-                    }
-                    return Err(error);
-                }
-            }
         }
     }
 

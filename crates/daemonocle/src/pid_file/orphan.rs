@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,11 @@ use crate::sys::process::{Pid, PidFd};
 use crate::sys::{is_shortage, user};
 
 use super::{LIFE, LONG, Running, place, program, signs};
+
+/// How long a list may take: ample for the locks of an honest machine.
+const BRIEFLY: Duration = Duration::from_millis(500);
+/// How often it is read if it comes in pieces, between which it may change.
+const READINGS: usize = 4;
 
 /// The daemon that lives by a file that was at `location`, if there is one; `entry` is the directory and
 /// the byte of the file there, where the directory still exists. Anything that can be brought about by somebody without
@@ -40,6 +46,37 @@ pub(super) fn find(
         signs::require_visible(location, dir, byte)?;
     }
     Ok(found)
+}
+
+/// Of which of these it is certain that there is no such daemon, by one look through the list of all locks
+/// where the signs do not tell. Who is not certain has to be looked for by himself.
+pub(super) fn are_without(all: Vec<(&Location, (&Dir, Byte))>) -> Vec<bool> {
+    let bytes_of = |location: &Location, entry: Byte| bytes(entry, place::of_path(location));
+    let mut are_without: Vec<_> =
+        all.iter().map(|(location, entry)| signs::are_absent(location, Some(*entry))).collect();
+    let doubtful = all.iter().zip(&mut are_without).filter(|(_, is_without)| !**is_without);
+    let doubtful: Vec<_> = doubtful.collect();
+    if doubtful.is_empty() {
+        return are_without;
+    }
+    let sought = doubtful.iter().flat_map(|((location, (_, entry)), _)| bytes_of(location, *entry));
+    let sought: HashSet<_> = sought.collect();
+    let is_sought = |byte| sought.contains(&byte);
+    if let Ok(list) = listed_locks(&is_sought, READINGS, &mut |_| true, deadline_in(BRIEFLY))
+        && list.is_complete
+    {
+        for ((location, (dir, entry)), is_without) in doubtful {
+            let bytes = bytes_of(location, *entry);
+            *is_without = !list.found.iter().any(|lock| bytes.contains(&lock.byte))
+                && signs::require_visible(location, dir, *entry).is_ok();
+        }
+    }
+    are_without
+}
+
+/// By whose locks a daemon is known: these, and those that stand for them during a reload.
+fn bytes(entry: Byte, path: Byte) -> [Byte; 4] {
+    [entry, path, place::beside(entry), place::beside(path)]
 }
 
 fn find_by_list(location: &Location, place: Option<Byte>) -> io::Result<Option<Running>> {
@@ -70,11 +107,9 @@ fn look_through(
     place: Option<Byte>,
     deadline: Option<Instant>,
 ) -> io::Result<Answer> {
-    /// Ample for the locks of an honest machine.
-    const BRIEFLY: Duration = Duration::from_millis(500);
     let path = place::of_path(location);
-    let entry = place.unwrap_or(path);
-    let bytes = [entry, path, place::beside(entry), place::beside(path)];
+    let bytes = bytes(place.unwrap_or(path), path);
+    let is_sought = |byte| bytes.contains(&byte);
     // Anybody may hold thousands of such locks on files of his.
     let mut known: Vec<(Pid, bool)> = Vec::new();
     let mut wanted = |pid| match known.binary_search_by_key(&pid, |(pid, _)| *pid) {
@@ -87,7 +122,7 @@ fn look_through(
             known[place].1
         }
     };
-    let listed = listed_locks(&bytes, 4, &mut wanted, deadline_in(BRIEFLY))?;
+    let listed = listed_locks(&is_sought, READINGS, &mut wanted, deadline_in(BRIEFLY))?;
     let first = |search: &Search| first(location, place, &search.found, deadline);
     match first(&listed)? {
         Answer::Nobody | Answer::Changing if !listed.is_complete => {}
@@ -99,7 +134,7 @@ fn look_through(
         answer => return Ok(answer),
     }
     // There are some who may not be looked at, and for them there is only the list.
-    let listed = listed_locks(&bytes, 1, &mut wanted, deadline)?;
+    let listed = listed_locks(&is_sought, 1, &mut wanted, deadline)?;
     match first(&listed)? {
         Answer::Nobody | Answer::Changing if !listed.is_complete => Err(too_many()),
         answer => Ok(answer),

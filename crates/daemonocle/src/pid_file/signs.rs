@@ -2,10 +2,10 @@
 //!
 //! The kernel's list of all locks tells for certain, but whoever reads it waits until every processor has
 //! taken note, for milliseconds. So a daemon puts up signs: locks for reading on the bytes of its places.
-//! Both are on the root directory, which all who see the same files have in common. The one for the entry
-//! is on the directory of the PID file too, where that is open to everybody, for those who have another root
-//! directory. Where none is, the list need not be read. Anybody can put one up, who then makes others read
-//! the list, and nobody can be kept from it.
+//! The one for the path is on the root directory, which all who see the same files have in common. The one
+//! for the entry is on the directory of the PID file, where that is open to everybody, and so also for those
+//! who have another root directory; else on the root directory, too. Where none is, the list need not be
+//! read. Anybody can put one up, who then makes others read the list, and nobody can be kept from it.
 
 #![forbid(unsafe_code)]
 
@@ -55,16 +55,19 @@ impl Signs {
         [entry, path]: [Byte; 2],
     ) -> io::Result<Self> {
         let mut posts = Vec::new();
-        if let Some(post) = root(location)?.as_ref().map(post).transpose()?.flatten() {
-            lock::share(&*post, entry)?;
-            lock::share(&*post, path)?;
-            posts.push(post);
-        }
         // Not where the daemon's user might learn by it what he may not read.
         if dir.is_readable_to_all()?
             && let Some(post) = post(dir)?
         {
             lock::share(&*post, entry)?;
+            posts.push(post);
+        }
+        if let Some(post) = root(location)?.as_ref().map(post).transpose()?.flatten() {
+            lock::share(&*post, path)?;
+            // No more than is needed: each lock is one more that the kernel has to look through.
+            if posts.is_empty() {
+                lock::share(&*post, entry)?;
+            }
             if !posts.iter().any(|other| Arc::ptr_eq(other, &post)) {
                 posts.push(post);
             }

@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
     use crate::config::Settings;
-    use crate::pid_file::Claim;
+    use crate::pid_file::{Claim, claim};
 
     /// One process is both here, which its record locks cannot tell.
     #[test]
@@ -167,9 +167,7 @@ mod tests {
         settings.pid_file = Some(dir.path().join("example.pid"));
         let config = settings.validate()?;
         let location = config.location.as_ref().ok_or("no PID file")?;
-        let Claim::Ours { file: old, .. } =
-            PidFile::claim(location, 0o022, config.owner(), config.patience())?
-        else {
+        let Claim::Ours { file: old, .. } = claim(location, &config, config.patience())? else {
             return Err("somebody has it".into());
         };
         old.begin_life()?;

@@ -19,7 +19,7 @@ use super::process::{Assistant, Pid};
 use super::{check, persist, retry};
 
 /// One lockable byte. It lies far behind the contents of any PID file; locks need no data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Byte(pub(crate) i64);
 
 /// The holder of a record lock.

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, Settings};
 use crate::error::{Error, Kind};
+use crate::pid_file::claim_all;
 use crate::startup::Starter;
 use crate::sys::epoll::Many;
-use crate::sys::fd::{Numbers, deadline_in, ensure_standard_streams, wait_readable};
+use crate::sys::fd::{Numbers, deadline_in, ensure_standard_streams, has_passed, wait_readable};
 use crate::sys::process::{self, Fork, MoreFiles, Pid, PidFd, SingleThreaded};
 
 use super::super::guardian::{self, Order, Reins};
@@ -62,12 +63,12 @@ pub(crate) fn start_together(
     let mut launches = Vec::new();
     let mut results = Vec::new();
     let mut warnings = Vec::new();
-    let began = Instant::now();
+    let located = configs.iter().filter_map(|config| Some((config.location.as_ref()?, config)));
+    let mut claims = claim_all(located).into_iter();
     for (place, config) in configs.into_iter().enumerate() {
-        // Others who have to come to an outcome, or to an end, do so at the same time.
-        let patience = config.patience().after(began.elapsed());
+        let claim = if config.location.is_some() { claims.next() } else { None };
         let mut warning = None;
-        let result = match Launch::claim(config, patience, proof) {
+        let result = match claim.transpose().map(|claim| Launch::of(config, claim, proof)) {
             Ok(Prepared::Launch(launch)) => {
                 warning = launch.warning();
                 launches.push((place, launch));
@@ -233,8 +234,10 @@ impl Crew {
                 Ok(numbers) => numbers.into_iter().for_each(|number| self.on_news(number)),
                 Err(error) => return self.give_up(&error),
             }
-            for index in 0..self.members.len() {
-                self.on_time(index);
+            if has_passed(deadline) {
+                for index in 0..self.members.len() {
+                    self.on_time(index);
+                }
             }
         }
     }

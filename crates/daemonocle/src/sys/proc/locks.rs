@@ -33,18 +33,17 @@ pub(crate) struct Search {
     pub(crate) is_complete: bool,
 }
 
-/// The record locks for writing that begin at one of these bytes, on any file, of processes that are
+/// The record locks for writing that begin at one of the bytes sought, on any file, of processes that are
 /// `wanted`, by the kernel's list of all locks (/proc/locks, proc(5)). None where /proc does not tell.
 ///
 /// So many times is a list read that comes in more than one piece: it may change between two, and then
 /// lack what was there all the time.
 pub(crate) fn listed_locks(
-    bytes: &[Byte],
+    is_sought: &dyn Fn(Byte) -> bool,
     readings: usize,
     wanted: &mut dyn FnMut(Pid) -> bool,
     deadline: Option<Instant>,
 ) -> io::Result<Search> {
-    let starts: Vec<String> = bytes.iter().map(|Byte(byte)| byte.to_string()).collect();
     let mut search = Search { found: Vec::new(), is_complete: true };
     if require_own().is_err() {
         return Ok(search);
@@ -57,7 +56,7 @@ pub(crate) fn listed_locks(
         };
         let pieces = read_lines(&mut list, deadline, &mut |line| {
             // The cheap questions first, for nearly all locks have nothing to do with this.
-            if begins_at(line, &starts)
+            if start_of(line).is_some_and(is_sought)
                 && let Some(lock) = std::str::from_utf8(line).ok().and_then(parse_lock)
                 && wanted(lock.pid)
                 && let Err(place) = search.found.binary_search(&lock)
@@ -148,10 +147,10 @@ fn read_lines(
     }
 }
 
-/// Whether the last word but one is among these.
-fn begins_at(line: &[u8], starts: &[String]) -> bool {
-    let start = line.rsplit(|&byte| byte == b' ').nth(1);
-    start.is_some_and(|start| starts.iter().any(|wanted| wanted.as_bytes() == start))
+/// The last word but one.
+fn start_of(line: &[u8]) -> Option<Byte> {
+    let start = line.rsplit(|&byte| byte == b' ').nth(1)?;
+    std::str::from_utf8(start).ok()?.parse().ok().map(Byte)
 }
 
 fn parse_lock(line: &str) -> Option<HeldLock> {
@@ -238,23 +237,26 @@ mod tests {
 
     #[test]
     fn the_byte_is_looked_at_first() {
-        let starts = ["77".to_owned(), "8".to_owned()];
-        for line in ["1: POSIX  ADVISORY  WRITE 1 fe:01:34 77 78", "8 EOF", "x 8 "] {
-            assert!(begins_at(line.as_bytes(), &starts), "{line}");
-        }
-        for line in ["1: POSIX  ADVISORY  WRITE 77 fe:01:34 777 77", "8", ""] {
-            assert!(!begins_at(line.as_bytes(), &starts), "{line}");
+        for (line, start) in [
+            ("1: POSIX  ADVISORY  WRITE 1 fe:01:34 77 78", Some(77)),
+            ("8 EOF", Some(8)),
+            ("x 8 ", Some(8)),
+            ("x y 8", None),
+            ("8", None),
+            ("", None),
+        ] {
+            assert_eq!(start_of(line.as_bytes()), start.map(Byte), "{line}");
         }
     }
 
     #[test]
     fn fuzz_locks() {
-        let starts = ["1073741826".to_owned()];
         crate::fuzz::hold("locks", |text| {
             for line in text.split(|byte| *byte == b'\n') {
                 let words: Vec<_> = line.split(|byte| *byte == b' ').collect();
                 let last_but_one = words.iter().rev().nth(1);
-                assert_eq!(begins_at(line, &starts), last_but_one == Some(&starts[0].as_bytes()));
+                let start = last_but_one.and_then(|word| model::number_i64(word)).map(Byte);
+                assert_eq!(start_of(line), start);
                 let Ok(text) = std::str::from_utf8(line) else { continue };
                 let lines = [text, text.strip_prefix("lock:").unwrap_or_default()];
                 for line in lines {
