@@ -53,7 +53,7 @@ impl<'a> Fixture<'a> {
     pub fn for_everybody(mut self) -> Self {
         let copy = self.sandbox.path("fixture");
         if !copy.exists() {
-            std::fs::copy(&self.program, &copy).unwrap();
+            copy_program(&self.program, &copy);
         }
         self.program = copy;
         self
@@ -223,4 +223,16 @@ pub fn program(name: &str) -> PathBuf {
         .filter(|path| Path::is_file(path))
         .last()
         .unwrap_or_else(|| panic!("the program {name:?} is not built"))
+}
+
+/// Copies a program that is to be run from there. By cp(1): a test beside this one may fork while the copy is open
+/// for writing here, and then nobody could run it for a moment (`ETXTBSY`, execve(2)).
+///
+/// # Panics
+///
+/// If that is not possible.
+#[track_caller]
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let status = std::process::Command::new("cp").args([from.as_ref(), to.as_ref()]).status();
+    assert!(status.unwrap().success());
 }

@@ -25,7 +25,7 @@ mod stranger;
 mod trace;
 mod wait;
 
-pub use fixture::{Fixture, NOT_START, program};
+pub use fixture::{Fixture, NOT_START, copy_program, program};
 pub use lock::{ALL, CLAIM, LIFE, Lock, PROGRAMS, STARTUP, STAYING, holder, places, put_up_sign};
 pub use machine::Machine;
 pub use parity::{Answer, Side, both};

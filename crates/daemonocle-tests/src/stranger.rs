@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Child, Command, Stdio};
 
-use crate::fixture::{Fixture, program};
+use crate::fixture::{Fixture, copy_program, program};
 use crate::lock::places;
 use crate::process::Pid;
 use crate::run::{Run, Running};
@@ -69,7 +69,7 @@ pub fn hold_locks(fixture: &Fixture<'_>, others: u32, way: impl Fn(Run) -> Run) 
     let dir = sandbox.make_dir("enemys", 0o755);
     chown(&dir, Some(ENEMY), Some(ENEMY)).unwrap();
     let copy = sandbox.path("hold_locks");
-    fs::copy(program("hold_locks"), &copy).unwrap();
+    copy_program(program("hold_locks"), &copy);
     let byte = places(&fixture.pid_file())[0].to_string();
     let others = others.to_string();
     let words = [copy.to_str().unwrap(), dir.to_str().unwrap(), &byte, "900", &others];

@@ -5,8 +5,8 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use daemonocle_tests::{
-    Fixture, Lock, Pid, Running, STARTUP, Sandbox, eventually, is_alive, program, skip,
-    skip_unless_root, skip_unless_there_is, status_field,
+    Fixture, Lock, Pid, Running, STARTUP, Sandbox, copy_program, eventually, is_alive, program,
+    skip, skip_unless_root, skip_unless_there_is, status_field,
 };
 
 const FAILED: &str = "Starting example ... FAILED\n";
@@ -16,7 +16,7 @@ const VICTIM: u32 = 12346;
 /// A copy of sleep(1) that is root's whoever runs it.
 fn set_user_id(sandbox: &Sandbox) -> String {
     let path = sandbox.path("sleep");
-    fs::copy("/usr/bin/sleep", &path).unwrap();
+    copy_program("/usr/bin/sleep", &path);
     fs::set_permissions(&path, Permissions::from_mode(0o4755)).unwrap();
     path.to_str().unwrap().to_owned()
 }
@@ -26,7 +26,7 @@ fn pose(fixture: &Fixture<'_>, name: &str, file: &Path) -> Option<(Running, Pid)
     let sandbox = fixture.sandbox();
     let pose = program("pose");
     let copy = sandbox.path("pose");
-    fs::copy(&pose, &copy).unwrap();
+    copy_program(&pose, &copy);
     let sleep = set_user_id(sandbox);
     let path = fixture.pid_file();
     let words = [&copy, file, path.as_path(), Path::new(&sleep)].map(|path| path.to_str().unwrap());

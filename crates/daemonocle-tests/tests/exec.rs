@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use daemonocle_tests::{
-    Calls, Fixture, Pid, Sandbox, Stranger, descriptors, eventually, exec, is_alive, listening,
-    program, skip_unless_root, started_and_kept, stat, status_field,
+    Calls, Fixture, Pid, Sandbox, Stranger, copy_program, descriptors, eventually, exec, is_alive,
+    listening, program, skip_unless_root, started_and_kept, stat, status_field,
 };
 use rustix::process::Signal;
 
@@ -173,7 +173,7 @@ fn the_help_names_it_unless_there_is_more_to_say() {
 fn a_relative_path_begins_where_the_start_does() {
     let sandbox = Sandbox::new();
     let dir = sandbox.make_dir("bin", 0o755);
-    fs::copy("/bin/sleep", dir.join("nap")).unwrap();
+    copy_program("/bin/sleep", dir.join("nap"));
     let fixture = exec(&sandbox, &["./bin/nap", "3600"]);
     fixture.run(&["start"]).current_dir(sandbox.dir()).finish().expect(0, OK, "");
     let program = fixture.pid().unwrap();

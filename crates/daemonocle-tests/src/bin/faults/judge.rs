@@ -91,7 +91,7 @@ impl<'a> End<'a> {
     /// Whether the foreground ends like this because the daemon has: it was killed, or got no memory for a thread,
     /// of which the standard library makes an end.
     fn is_workers_death(&self, signal: i32) -> bool {
-        let is_out_of_memory = self.stderr.contains("failed to allocate an alternative stack");
+        let is_out_of_memory = self.stderr.contains("alternative stack");
         !self.scenario.signals().is_empty()
             && ((signal == libc::SIGKILL && self.is_kill)
                 || (signal == libc::SIGABRT && self.is_daemon_hit() && is_out_of_memory))

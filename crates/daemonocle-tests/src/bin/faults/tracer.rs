@@ -65,7 +65,7 @@ pub(crate) struct Outcome {
     pub(crate) met_command: bool,
 }
 
-/// Nothing has happened for this long: everybody waits.
+/// Nothing has happened for this long, and nobody is at work: everybody waits.
 const QUIET: Duration = Duration::from_millis(30);
 /// How long a thread is held.
 const HELD: Duration = Duration::from_millis(150);
@@ -162,7 +162,7 @@ impl Tracer<'_> {
                     last = Instant::now();
                     self.on_event(tid, status)?;
                 }
-                None if last.elapsed() < QUIET || self.is_anybody_held() => {}
+                None if last.elapsed() < QUIET || self.is_anybody_at_work() => {}
                 None if self.outcome.status.is_some() => return Ok(()),
                 None => {
                     if let Some(signal) = signals.next() {
@@ -176,8 +176,16 @@ impl Tracer<'_> {
         Ok(())
     }
 
-    fn is_anybody_held(&self) -> bool {
-        self.threads.values().any(|thread| thread.held_until.is_some())
+    /// Also one who waits for a processor, or is held.
+    fn is_anybody_at_work(&self) -> bool {
+        let is_running = |tid: &Tid| {
+            let stat = fs::read_to_string(format!("/proc/{tid}/stat")).unwrap_or_default();
+            // Behind the name, which may have anything in it.
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['R', 'D']))
+        };
+        let is_at_work =
+            |(tid, thread): (&Tid, &Thread)| thread.held_until.is_some() || is_running(tid);
+        self.threads.iter().any(is_at_work)
     }
 
     fn release_held(&mut self) -> io::Result<()> {

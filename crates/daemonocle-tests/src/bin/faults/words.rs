@@ -89,9 +89,8 @@ pub(crate) fn dies_by_itself(outcome: &Outcome, status: ExitStatus, stderr: &str
         .iter()
         .take_while(|call| Some(call.point) != met.map(|met| met.point))
         .any(|call| call.point.thread == *command && call.number == libc::SYS_poll);
-    let is_told = ["memory allocation of ", "failed to allocate an alternative stack"]
-        .iter()
-        .any(|words| stderr.contains(words));
+    let is_told =
+        ["memory allocation of ", "alternative stack"].iter().any(|words| stderr.contains(words));
     let is_death = status.signal().is_some_and(|signal| !is_begun || signal == libc::SIGABRT);
     let is_refusal = status.code() == Some(127) && !is_begun;
     *met_command && is_memory && ((is_death && (!is_begun || is_told)) || is_refusal)
