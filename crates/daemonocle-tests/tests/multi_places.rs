@@ -103,11 +103,14 @@ fn one_that_has_lost_its_file_is_found_among_many() {
         fixture.run(&["start", "--worker-id", "1"]).finish().expect(0, &started(1, true), "");
         let lost = pid(1);
         fs::remove_file(run.join("1.pid")).unwrap();
+        let status = fixture.status();
+        assert!(status.stdout.contains(&format!("worker_1 -- pid: {lost}, ")), "{status:?}");
         let output = fixture.start();
         let why = format!("worker_1: already running with PID {lost}, but somebody has deleted");
         output.expect_error(1, &[0, 1, 2].map(|id| started(id, id != 1)).concat(), &[&why]);
         assert!(is_alive(pid(0)) && is_alive(pid(2)));
         fixture.stop().expect(0, &[0, 1, 2].map(stopped).concat(), "");
+        assert!(!is_alive(lost));
         sandbox.expect_nobody();
     }
 }
@@ -127,15 +130,23 @@ fn the_list_of_locks_is_read_for_all_at_once() {
     let fixture = workers(&sandbox, 10).set("pid_file", run.join("{n}.pid"));
     let calls = sandbox.path("calls");
     let strace = ["strace", "-qq", "-e", "trace=open,openat", "-o", calls.to_str().unwrap()];
-    let output = fixture.run(&["start"]).under(&strace).finish();
-    if output.stderr.contains("strace: ") {
-        skip(NAME, "strace cannot trace");
-        return;
+    let ok = |line: &dyn Fn(u32) -> String| (0..10).map(line).collect::<String>();
+    let not = |what: &str, end: &str| ok(&|id| format!("{what}worker_{id}{end}"));
+    for (action, code, stdout, stderr) in [
+        ("status", 1, not("", " -- not running\n"), String::new()),
+        ("stop", 0, String::new(), not("WARNING: ", " is not running\n")),
+        ("start", 0, ok(&|id| started(id, true)), String::new()),
+    ] {
+        let output = fixture.run(&[action]).under(&strace).finish();
+        if output.stderr.contains("strace: ") {
+            skip(NAME, "strace cannot trace");
+            return;
+        }
+        output.expect(code, &stdout, &stderr);
+        let readings = sandbox.read("calls").matches("/proc/locks").count();
+        assert!((1..=READINGS).contains(&readings), "{action}: {readings}");
     }
-    output.expect(0, &(0..10).map(|id| started(id, true)).collect::<String>(), "");
-    let readings = sandbox.read("calls").matches("/proc/locks").count();
-    assert!((1..=READINGS).contains(&readings), "{readings}");
-    fixture.stop().expect(0, &(0..10).map(stopped).collect::<String>(), "");
+    fixture.stop().expect(0, &ok(&stopped), "");
 }
 
 fn started(id: u32, is_ok: bool) -> String {

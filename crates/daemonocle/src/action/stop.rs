@@ -73,7 +73,7 @@ pub(super) fn find<'a>(
 ) -> Result<Found<'a>, Error> {
     let mut has_waited = false;
     loop {
-        if let Some(found) = look(location, name)? {
+        if let Some(found) = found(pid_file::look(location)?, name)? {
             return Ok(found);
         }
         // Whoever takes the lock of a start again and again does not hold us up for ever.
@@ -86,8 +86,8 @@ pub(super) fn find<'a>(
 }
 
 /// `None`: it is only just starting.
-pub(super) fn look<'a>(location: &Location, name: &'a str) -> Result<Option<Found<'a>>, Error> {
-    Ok(match pid_file::look(location)? {
+pub(super) fn found(presence: Presence, name: &str) -> Result<Option<Found<'_>>, Error> {
+    Ok(match presence {
         Presence::Absent { broken } => Some(Found::Nobody { broken }),
         Presence::Running(running) => Some(Found::Running(Target::new(name, running)?)),
         Presence::Starting => None,

@@ -38,11 +38,7 @@ pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
     let mut suspect = None;
     let deadline = deadline_in(LONG);
     loop {
-        let dir = existing_dir(location)?;
-        let presence = match &dir {
-            None => Presence::Absent { broken: false },
-            Some(dir) => look_in(location, dir)?,
-        };
+        let (presence, dir) = look_in_place(location)?;
         // Where somebody is starting, he may only be about to find that there is a daemon, which has lost its
         // file, and that what he has made is in its place.
         if let Presence::Running(_) = presence {
@@ -58,6 +54,36 @@ pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
         }
         keep_up(location, deadline)?;
     }
+}
+
+/// The same for many, of whom those that have lost their files are looked for at once.
+pub(crate) fn look_all<'a>(
+    all: impl Iterator<Item = &'a Location>,
+) -> Vec<Result<Presence, Error>> {
+    let looks: Vec<_> = all.map(|location| (location, look_in_place(location))).collect();
+    let missed = looks.iter().filter_map(|(location, look)| match look {
+        Ok((Presence::Absent { .. } | Presence::Starting, Some(dir))) => {
+            Some((*location, (dir, place::of_entry(dir.inode(), location))))
+        }
+        _ => None,
+    });
+    let mut are_without = orphan::are_without(missed.collect()).into_iter();
+    let looks = looks.into_iter().map(|(location, seen)| match seen? {
+        (Presence::Running(running), _) => Ok(Presence::Running(running)),
+        (presence, Some(_)) if are_without.next() == Some(true) => Ok(presence),
+        _ => look(location),
+    });
+    looks.collect()
+}
+
+/// Who has the file that is in its place, and the directory of that, if there is one.
+fn look_in_place(location: &Location) -> Result<(Presence, Option<Dir>), Error> {
+    let dir = existing_dir(location)?;
+    let presence = match &dir {
+        None => Presence::Absent { broken: false },
+        Some(dir) => look_in(location, dir)?,
+    };
+    Ok((presence, dir))
 }
 
 /// Gives up when it has been somebody else each time for so long.

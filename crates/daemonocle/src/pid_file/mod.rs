@@ -57,7 +57,7 @@ use crate::sys::signal::{Signal, ignoring};
 pub(crate) use bystander::bystander;
 pub(crate) use claim::{Claim, claim, claim_all};
 pub(crate) use holder::{Presence, Running};
-pub(crate) use look::{keep_up, look, offers_reload, wait_for_outcome};
+pub(crate) use look::{keep_up, look, look_all, offers_reload, wait_for_outcome};
 use signs::Signs;
 pub(crate) use sweep::{Origin, sweep};
 

@@ -103,7 +103,7 @@ fn of_running(
     let mut before = None;
     let deadline = deadline_in(pid_file::LONG);
     loop {
-        let Some(running) = look(&location, events)? else {
+        let Some(running) = seen(&location, pid_file::look(&location)?, events) else {
             return Ok(());
         };
         let pid = running.pid();
@@ -117,19 +117,17 @@ fn of_running(
 }
 
 /// The daemon, if one is running.
-type Seen = Option<Running>;
-
-fn look(location: &Location, events: Events<'_>) -> Result<Seen, Error> {
-    match pid_file::look(location)? {
-        Presence::Running(running) => Ok(Some(running)),
-        Presence::Starting => Ok(None),
+fn seen(location: &Location, presence: Presence, events: Events<'_>) -> Option<Running> {
+    match presence {
+        Presence::Running(running) => Some(running),
+        Presence::Starting => None,
         Presence::Absent { broken } => {
             if broken {
                 let path = location.path.display();
                 let text = format!("Empty or broken PID file {path}; left as it is");
                 events(Event::Warning(text));
             }
-            Ok(None)
+            None
         }
     }
 }

@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 use std::io;
 
-use crate::config::{Location, Settings};
+use crate::config::Settings;
 use crate::error::Error;
-use crate::pid_file::Running;
+use crate::pid_file::{Presence, Running, look_all};
 use crate::sys::fd::wait_readable;
 use crate::sys::proc;
 use crate::sys::process::Pid;
@@ -15,7 +15,7 @@ use crate::sys::process::Pid;
 use super::super::together::{EventsOfMany, allow_files, locate_together};
 use super::super::{Event, Events};
 use super::group::Groups;
-use super::{Details, Field, Seen, Sight, Status, cannot, details, is_there, look};
+use super::{Details, Field, Sight, Status, cannot, details, is_there, seen};
 
 /// The state of each of these, `None` where one is not running.
 pub(crate) fn status_together(
@@ -68,20 +68,22 @@ fn ask<T>(
     events: EventsOfMany<'_>,
     question: &Question<'_, T>,
 ) -> Result<Vec<Result<Option<T>, Error>>, Error> {
-    /// How many files are open for each: two pidfds, and the PID file.
-    const FILES: u64 = 3;
+    /// How many files are open for each: two pidfds, the PID file, and its directory.
+    const FILES: u64 = 4;
     let locations = locate_together(all)?;
     let _more_files = allow_files("examine", FILES, all.len())?;
+    let mut presences = look_all(locations.iter().flatten()).into_iter();
     let looks = locations.into_iter().enumerate().map(|(place, location)| {
         let location = location?;
-        let seen = look(&location, &mut |event| events(place, event))?;
-        Ok((location, seen))
+        let presence = presences.next().unwrap_or(Ok(Presence::Starting))?;
+        let running = seen(&location, presence, &mut |event| events(place, event));
+        Ok((location, running))
     });
-    let looks: Vec<Result<(Location, Seen), Error>> = looks.collect();
+    let looks: Vec<Result<_, Error>> = looks.collect();
     let groups = Snapshot::take();
     let sights = looks.into_iter().map(|look| {
-        let (location, seen) = look?;
-        let Some(running) = seen else {
+        let (location, running) = look?;
+        let Some(running) = running else {
             return Ok(None);
         };
         let sight = Sight::begin(&running, question.is_watched, &|group| groups.of(group));

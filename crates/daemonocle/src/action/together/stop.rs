@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Location, Settings};
 use crate::error::Error;
+use crate::pid_file::look_all;
 use crate::sys::epoll::Many;
 use crate::sys::fd::deadline_in;
 use crate::sys::process::PidFd;
 
-use super::super::stop::{Ending, Found, find, look, nobody};
+use super::super::stop::{Ending, Found, find, found, nobody};
 use super::super::{Event, Outcome, Stop, Verb, cannot};
 use super::{EventsOfMany, Outcomes, allow_files, locate_together};
 
@@ -21,20 +22,27 @@ pub(crate) fn stop_together(
     how: Stop,
     events: EventsOfMany<'_>,
 ) -> Result<Outcomes, Error> {
-    /// How many files are open for each: two pidfds, and the PID file.
-    const FILES: u64 = 3;
+    /// How many files are open for each: two pidfds, the PID file, and its directory.
+    const FILES: u64 = 4;
     let locations = locate_together(all)?;
     let _more_files = allow_files("stop", FILES, all.len())?;
     let many = Many::new().map_err(|error| cannot("wait for many", error))?;
     let victims = all.iter().zip(locations).map(|(one, location)| Victim::new(one, location));
     let mut victims: Vec<_> = victims.collect();
     // Whoever is only just starting must not delay that the others are asked.
-    victims.iter_mut().for_each(|victim| victim.begin(how, None));
+    let presences = look_all(victims.iter().filter_map(|victim| victim.location.as_ref()));
+    let located = victims.iter_mut().filter(|victim| victim.location.is_some());
+    for (victim, presence) in located.zip(presences) {
+        let found = presence.and_then(|presence| found(presence, &victim.settings.name));
+        victim.begin(how, found);
+    }
     let began = Instant::now();
     for victim in &mut victims {
-        if matches!(victim.state, State::Starting) {
+        if let (State::Starting, Some(location)) = (&victim.state, &victim.location) {
             let timeout = how.timeout.unwrap_or(victim.settings.stop_timeout);
-            victim.begin(how, Some(timeout.saturating_sub(began.elapsed())));
+            let deadline = deadline_in(timeout.saturating_sub(began.elapsed()));
+            let found = find(location, &victim.settings.name, deadline);
+            victim.begin(how, found.map(Some));
         }
     }
     wait(&mut victims, &many)?;
@@ -97,16 +105,8 @@ impl<'a> Victim<'a> {
         Self { settings, location, state, is_asked: false }
     }
 
-    /// Asks it to end; one that is only just starting after this time, or not at all.
-    fn begin(&mut self, how: Stop, patience: Option<Duration>) {
-        let (Some(location), State::Starting) = (&self.location, &self.state) else {
-            return;
-        };
-        let name = &self.settings.name;
-        let found = match patience {
-            None => look(location, name),
-            Some(patience) => find(location, name, deadline_in(patience)).map(Some),
-        };
+    /// Asks the one that was found to end; `None`: it is only just starting.
+    fn begin(&mut self, how: Stop, found: Result<Option<Found<'a>>, Error>) {
         let timeout = how.timeout.unwrap_or(self.settings.stop_timeout);
         self.state = match found {
             Ok(None) => State::Starting,
