@@ -7,7 +7,7 @@ use daemonocle_tests::{Fixture, Pid, Sandbox, address, ask, is_alive};
 use crate::scenario::Scenario;
 use crate::sweep::patiently;
 use crate::tracer::{Call, Fault, Outcome};
-use crate::words::{self, Told, dies_by_itself};
+use crate::words::{self, Told, dies_by_itself, is_about_memory};
 
 /// How a run has ended, and what is there then.
 pub(crate) struct End<'a> {
@@ -88,13 +88,13 @@ impl<'a> End<'a> {
         self.broken
     }
 
-    /// Whether the foreground ends like this because the daemon has: it was killed, or got no memory for a thread,
-    /// of which the standard library makes an end.
+    /// Whether the foreground ends like this because the daemon has: it was killed, or it is a program that got no
+    /// memory, of which the dynamic linker makes an end.
     fn is_workers_death(&self, signal: i32) -> bool {
-        let is_out_of_memory = self.stderr.contains("alternative stack");
+        let is_program = self.scenario == Scenario::ForegroundProgram && self.is_daemon_hit();
         !self.scenario.signals().is_empty()
             && ((signal == libc::SIGKILL && self.is_kill)
-                || (signal == libc::SIGABRT && self.is_daemon_hit() && is_out_of_memory))
+                || (signal == libc::SIGSEGV && is_program && is_about_memory(self.outcome)))
     }
 
     /// The process that is the daemon by its PID file, if it is alive.

@@ -81,9 +81,6 @@ pub(crate) fn told(scenario: Scenario, code: i32, stdout: &str, stderr: &str) ->
 /// and allocator without memory.
 pub(crate) fn dies_by_itself(outcome: &Outcome, status: ExitStatus, stderr: &str) -> bool {
     let Outcome { calls, command, met, met_command, .. } = outcome;
-    let is_memory = met.is_some_and(|met| {
-        [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_munmap, libc::SYS_brk].contains(&met.number)
-    });
     // The first thing that the runtime does.
     let is_begun = calls
         .iter()
@@ -93,7 +90,13 @@ pub(crate) fn dies_by_itself(outcome: &Outcome, status: ExitStatus, stderr: &str
         ["memory allocation of ", "alternative stack"].iter().any(|words| stderr.contains(words));
     let is_death = status.signal().is_some_and(|signal| !is_begun || signal == libc::SIGABRT);
     let is_refusal = status.code() == Some(127) && !is_begun;
-    *met_command && is_memory && ((is_death && (!is_begun || is_told)) || is_refusal)
+    *met_command && is_about_memory(outcome) && ((is_death && (!is_begun || is_told)) || is_refusal)
+}
+
+/// Whether it was memory that there was none of.
+pub(crate) fn is_about_memory(outcome: &Outcome) -> bool {
+    const CALLS: [i64; 4] = [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_munmap, libc::SYS_brk];
+    outcome.met.is_some_and(|met| CALLS.contains(&met.number))
 }
 
 /// The PID that `status` has told.
@@ -115,7 +118,12 @@ fn is_quiet(stderr: &str) -> bool {
 
 /// Ours, or of those who were there before us: the dynamic linker and the allocator.
 pub(crate) fn has_reason(stderr: &str) -> bool {
-    ["ERROR: ", "error while loading shared libraries: "].iter().any(|sign| stderr.contains(sign))
+    const SIGNS: [&str; 3] = [
+        "ERROR: ",
+        "error while loading shared libraries: ",
+        "cannot allocate TLS data structures",
+    ];
+    SIGNS.iter().any(|sign| stderr.contains(sign))
 }
 
 #[cfg(test)]
