@@ -395,6 +395,30 @@ fn a_directory_whose_making_fails_is_no_obstacle() {
     }
 }
 
+/// Not every file system can rename without replacing, and not every seccomp filter knows the call.
+#[test]
+fn a_directory_where_nothing_can_be_renamed() {
+    const NAME: &str = "a_directory_where_nothing_can_be_renamed";
+    if skip_unless_root(NAME) || skip_unless_there_is("strace", NAME) {
+        return;
+    }
+    for error in ["EINVAL", "ENOSYS", "EPERM"] {
+        let sandbox = Sandbox::new();
+        let dir = sandbox.make_dir("dir", 0o755);
+        let fixture = his(&sandbox).set("pid_file", dir.join("run/example.pid"));
+        let inject = format!("--inject=renameat2:error={error}");
+        let strace = ["strace", "-o", "/dev/null", &inject];
+        let output = fixture.run(&["start"]).under(&strace).finish();
+        if output.stderr.contains("strace: ") {
+            skip(NAME, "strace cannot trace");
+            return;
+        }
+        output.expect(0, OK, "");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "{error}");
+        assert_eq!(fs::metadata(dir.join("run")).unwrap().uid(), HIM, "{error}");
+    }
+}
+
 /// Several who start at the same time may make the same directory.
 #[test]
 fn a_directory_that_another_start_has_made_meanwhile() {

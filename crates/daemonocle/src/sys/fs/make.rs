@@ -6,10 +6,9 @@ use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
-use rustix::io::Errno;
 
 use super::super::process::Pid;
-use super::super::{retry, user};
+use super::super::{is_unavailable, retry, user};
 
 /// Makes a directory for `owner`.
 ///
@@ -62,10 +61,10 @@ fn make_and_give(
         Ok(()) => Ok(()),
         Err(error) => {
             unmake(parent, making);
-            match Errno::from_io_error(&error) {
-                // A file system that cannot do so without replacing what may be there (renameat2(2)).
-                Some(Errno::INVAL | Errno::NOSYS) => make_in_place(parent, name, mode, owner),
-                _ => Err(error),
+            match is_unavailable(&error) {
+                // Also a file system that cannot do so without replacing what may be there (renameat2(2)).
+                true => make_in_place(parent, name, mode, owner),
+                false => Err(error),
             }
         }
     }
