@@ -139,8 +139,11 @@ impl Lifecycle {
 
     fn raise(&self) {
         self.flag.raise();
-        for waker in self.wakers.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            waker.wake();
+        let wakers =
+            std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
+        for waker in wakers {
+            // Other people's code: a panic there, which is printed, must not unwind into a thread of ours.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Making a directory for somebody, as a whole or not at all.
+//! Making a directory for somebody, where possible as a whole or not at all.
 
 use std::ffi::OsStr;
 use std::io;
@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
 
 use super::super::process::Pid;
-use super::super::{is_unavailable, retry, user};
+use super::super::{retry, user};
 
 /// Makes a directory for `owner`.
 ///
@@ -49,24 +49,25 @@ fn make_and_give(
     mode: u32,
     owner: Option<(u32, u32)>,
 ) -> io::Result<()> {
+    if owner.is_none() {
+        // Whatever is left of it can be used by us.
+        return make_in_place(parent, name, mode, owner);
+    }
     let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
     let making = format!(".daemonocle-{}-{time}", Pid::current());
     let making = OsStr::new(&making);
-    make_in_place(parent, making, mode, owner)?;
-    let renamed = retry(|| {
+    let renamed = make_in_place(parent, making, mode, owner).and_then(|()| {
         let flags = RenameFlags::NOREPLACE;
-        Ok(rustix::fs::renameat_with(parent, making, parent, name, flags)?)
+        retry(|| Ok(rustix::fs::renameat_with(parent, making, parent, name, flags)?))
+            .inspect_err(|_| unmake(parent, making))
     });
     match renamed {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            unmake(parent, making);
-            match is_unavailable(&error) {
-                // Also a file system that cannot do so without replacing what may be there (renameat2(2)).
-                true => make_in_place(parent, name, mode, owner),
-                false => Err(error),
-            }
+        // Not every file system can do so without replacing what may be there (renameat2(2)), and to make a
+        // directory may be allowed where to rename one is not.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            make_in_place(parent, name, mode, owner)
         }
+        other => other,
     }
 }
 
@@ -89,7 +90,7 @@ fn make_in_place(
     give().inspect_err(|_| unmake(parent, name))
 }
 
-/// Removes what nobody else can have put in its place. What matters is why.
+/// Removes it, if it is empty. What matters is why.
 fn unmake(parent: &OwnedFd, name: &OsStr) {
     let _ = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR);
 }
