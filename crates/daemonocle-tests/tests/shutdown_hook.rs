@@ -160,6 +160,29 @@ fn a_hook_may_call_exit() {
     assert!(!sandbox.path("example.pid").exists(), "cleaned up");
 }
 
+/// exit(3) in the worker waits for the thread of the hook, and all that it has of its own.
+#[test]
+fn the_thread_of_a_hook_is_waited_for() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("end-exit").set("hook", "leave");
+    fixture.start();
+    sandbox.expect_nobody();
+    assert_eq!(fixture.hook_log(), "42|Exiting with non-zero exit code 42\nleft\n");
+}
+
+#[test]
+fn a_panic_that_panics_once_more_changes_nothing_either() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("hook", "trap");
+    fixture.started();
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+    sandbox.expect_nobody();
+    assert!(!fixture.pid_file().exists());
+    let output = sandbox.fixture("end-exit").set("hook", "trap").start();
+    assert!(output.stderr.contains("exit code 42"), "{output:?}");
+    sandbox.expect_nobody();
+}
+
 #[test]
 fn exit_in_a_forked_child_does_not_run_it() {
     let sandbox = Sandbox::new();

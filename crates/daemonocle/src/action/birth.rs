@@ -318,7 +318,7 @@ fn begin(
         on_hup,
         end_on,
     };
-    thread::spawn(c"daemonocle", Box::new(move || sentry.watch()))
+    thread::spawn_plain(c"daemonocle", Box::new(move || sentry.watch()))
         .map_err(|error| cannot("start a thread", error))?;
     Ok(reloader)
 }

@@ -145,7 +145,7 @@ impl Reloader {
                 Err(error) => fail(asker.as_ref(), &error),
             }
         };
-        if let Err(error) = thread::spawn(c"daemonocle-load", Box::new(reload)) {
+        if let Err(error) = thread::spawn_plain(c"daemonocle-load", Box::new(reload)) {
             // He may ask again.
             *last = None;
             drop(last);

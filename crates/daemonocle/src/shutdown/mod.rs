@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::task::{self, Poll, Waker};
-use std::thread::{self, ThreadId};
+use std::thread::{self, JoinHandle, ThreadId};
 
 use crate::error::Result;
 use crate::sys::fd::Flag;
@@ -50,8 +50,6 @@ pub(crate) struct Lifecycle {
     /// The thread that has begun to finish.
     finisher: OnceLock<ThreadId>,
     hook: Mutex<Option<Hook>>,
-    /// For an exit(3) that waits for it.
-    hook_is_over: OnceLock<()>,
     /// Called, maybe twice, when it is known that the daemon is going to end.
     mark_ending: Box<dyn Fn() + Send + Sync>,
     /// Called with the end before the hook, to tell whoever still waits for the start.
@@ -84,7 +82,6 @@ impl Lifecycle {
             hooked: OnceLock::new(),
             finisher: OnceLock::new(),
             hook: Mutex::new(hook),
-            hook_is_over: OnceLock::new(),
             mark_ending,
             tell,
             clean_up,
@@ -142,8 +139,7 @@ impl Lifecycle {
         let wakers =
             std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
         for waker in wakers {
-            // Other people's code: a panic there, which is printed, must not unwind into a thread of ours.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            shielded(|| waker.wake());
         }
     }
 
@@ -199,7 +195,7 @@ impl Lifecycle {
     pub(crate) fn finish_elsewhere(self: &Arc<Self>, end: End) {
         let this = Arc::clone(self);
         let copy = end.clone();
-        let spawned = spawn(c"daemonocle-end", Box::new(move || this.finish(&copy)));
+        let spawned = spawn("daemonocle-end", Box::new(move || this.finish(&copy)));
         if spawned.is_err() {
             // No memory or no processes left: the hook runs here then.
             self.finish(&end);
@@ -239,11 +235,8 @@ impl Lifecycle {
                 // Another thread was first, and will end the process; this exit(3) waits for it.
                 wait_for_the_end();
             }
-            let _ = this.hook_is_over.set(());
         };
-        if spawn(c"daemonocle-end", Box::new(hook)).is_ok() {
-            self.hook_is_over.wait();
-        }
+        let _ = spawn("daemonocle-end", Box::new(hook)).map(JoinHandle::join);
         self.clean_up();
     }
 
@@ -257,8 +250,8 @@ impl Lifecycle {
         let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).take();
         let _ = self.hooked.set(Moment::now());
         if let Some(hook) = hook {
-            // A panic in the hook has been printed by now; the first reason stands.
-            let _ = catch_unwind(AssertUnwindSafe(|| hook(end)));
+            // The first reason stands.
+            shielded(|| hook(end));
         }
         true
     }
@@ -285,6 +278,14 @@ impl Lifecycle {
                 exit_now(end.exit_code().into())
             }
         }
+    }
+}
+
+/// Calls other people's code, in a thread that has more to do. A panic there has been printed by the end of it;
+/// what it carries is not dropped, for that may be a second one.
+fn shielded(f: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        std::mem::forget(payload);
     }
 }
 
@@ -366,6 +367,17 @@ mod tests {
         count.count(Sender::Kernel);
         count.count(Sender::Process(Some(predecessor)));
         assert_eq!(count.requests(), 1);
+    }
+
+    #[test]
+    fn the_panic_of_a_panic_is_none_of_ours() {
+        struct Trap;
+        impl Drop for Trap {
+            fn drop(&mut self) {
+                panic!("it is dropped");
+            }
+        }
+        shielded(|| std::panic::panic_any(Trap));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(crate) mod fd;
 pub(crate) mod fs;
 pub(crate) mod hooks;
 pub(crate) mod lock;
+pub(crate) mod machine;
 pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod program;

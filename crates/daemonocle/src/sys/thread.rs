@@ -3,19 +3,25 @@
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
+use std::thread::{Builder, JoinHandle};
 
-/// What a thread does, under this name.
+/// Runs `f`, which may be other people's code, in a new thread with this name, of 15 bytes at most
+/// (pthread_setname_np(3)).
+pub(crate) fn spawn(name: &str, f: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+    Builder::new().name(name.into()).spawn(f)
+}
+
+/// What a thread of ours does, under this name.
 struct Task(&'static CStr, Box<dyn FnMut() + Send>);
 
-/// Runs `f` in a new thread with this name, of 15 bytes at most (pthread_setname_np(3)). Nobody waits for
-/// it. Other people's code has to be kept from unwinding out of it, which ends the process.
+/// Runs `f`, our own code, in a new thread that nobody waits for. A panic there ends the process, and there
+/// is no stack for signals.
 ///
 /// A thread of the standard library's is made ready for whatever it may come to: for that, functions
 /// of the C library are looked up by name, a stack for signals is made, and with the first allocation
 /// a heap of its own. A start would wait for it all, and where there is no memory for that stack, the
-/// standard library ends the process. This one begins with what it has, or is an error. What is lost is a
-/// word of the standard library's if the stack is too small.
-pub(crate) fn spawn(name: &'static CStr, f: Box<dyn FnMut() + Send>) -> io::Result<()> {
+/// standard library ends the process. This one begins with what it has, or is an error.
+pub(crate) fn spawn_plain(name: &'static CStr, f: Box<dyn FnMut() + Send>) -> io::Result<()> {
     /// As the standard library's.
     const STACK: usize = 2 << 20;
     let task = Box::into_raw(Box::new(Task(name, f)));
@@ -55,7 +61,7 @@ fn with_stack(
 }
 
 extern "C" fn run(task: *mut libc::c_void) -> *mut libc::c_void {
-    // SAFETY: it is the box of `spawn`, given to this thread alone. It is not taken apart before
+    // SAFETY: it is the box of `spawn_plain`, given to this thread alone. It is not taken apart before
     // the end: to free a part of it, this thread would need a heap.
     let mut task = unsafe { Box::from_raw(task.cast::<Task>()) };
     // Without a name it does as well.
@@ -74,7 +80,7 @@ mod tests {
         let task = move || {
             let _ = tell.send(rustix::thread::name());
         };
-        spawn(c"daemonocle-test", Box::new(task))?;
+        spawn_plain(c"daemonocle-test", Box::new(task))?;
         assert_eq!(told.recv().ok().transpose()?.as_deref(), Some(c"daemonocle-test"));
         Ok(())
     }

@@ -88,12 +88,15 @@ impl<'a> End<'a> {
         self.broken
     }
 
-    /// Whether the foreground ends like this because the daemon has: it was killed, or it is a program that got no
-    /// memory, of which the dynamic linker makes an end.
+    /// Whether the foreground ends like this because the daemon has: it was killed, or it got no memory for the
+    /// thread of its hook, of which the standard library makes an end, or as a program none at all, of which the
+    /// dynamic linker does.
     fn is_workers_death(&self, signal: i32) -> bool {
         let is_program = self.scenario == Scenario::ForegroundProgram && self.is_daemon_hit();
+        let is_out_of_memory = self.is_daemon_hit() && self.stderr.contains("alternative stack");
         !self.scenario.signals().is_empty()
             && ((signal == libc::SIGKILL && self.is_kill)
+                || (signal == libc::SIGABRT && is_out_of_memory)
                 || (signal == libc::SIGSEGV && is_program && is_about_memory(self.outcome)))
     }
 

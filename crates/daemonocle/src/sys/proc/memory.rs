@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{is_gone, read};
+use crate::sys::machine::page_size;
 use crate::sys::process::Pid;
 
 /// The memory of a process in bytes: its proportional share (PSS), or, where only its owner may
@@ -18,7 +19,7 @@ pub(crate) fn of_process(pid: Pid) -> io::Result<u64> {
         Err(_) => {}
     }
     let text = read(&format!("/proc/{pid}/statm"))?;
-    Ok(parse_resident(&text).unwrap_or(0).saturating_mul(rustix::param::page_size() as u64))
+    Ok(parse_resident(&text).unwrap_or(0).saturating_mul(page_size()))
 }
 
 /// The memory of the machine in bytes.

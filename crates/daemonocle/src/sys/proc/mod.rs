@@ -17,7 +17,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags, RawDir};
 
 use super::process::{self, Pid, group_of};
-use super::{check, retry};
+use super::{check, machine, retry};
 use crate::error::reason;
 
 /// The fields of /proc/PID/stat that are used here.
@@ -256,9 +256,8 @@ fn parse_users(status: &str) -> Vec<u32> {
 /// How long the process with this start time has been there, suspends of the machine included.
 /// No change of the wall clock can touch it.
 pub(crate) fn age(start: u64) -> Duration {
-    let ticks = rustix::param::clock_ticks_per_second().max(1);
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let now = Duration::try_from(now).unwrap_or_default();
+    let ticks = machine::ticks_per_second();
+    let now = machine::now(libc::CLOCK_BOOTTIME);
     let seconds = start / ticks;
     let nanos = (start % ticks) * 1_000_000_000 / ticks;
     now.saturating_sub(Duration::from_secs(seconds) + Duration::from_nanos(nanos))

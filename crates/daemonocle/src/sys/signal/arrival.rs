@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::process as rx;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::{Signal, die_by, set_of};
 use crate::sys::answer::Ticket;
 use crate::sys::fd::Guarded;
 use crate::sys::hooks::is_copy;
+use crate::sys::machine::now;
 use crate::sys::process::Pid;
 use crate::sys::{check, retry};
 
@@ -42,9 +42,8 @@ pub(crate) struct Moment(u64);
 impl Moment {
     /// May be called by a signal handler.
     pub(crate) fn now() -> Self {
-        let now = clock_gettime(ClockId::Monotonic);
-        // Both are positive, and there are 584 years of nanoseconds.
-        Self(now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned())
+        // There are 584 years of nanoseconds.
+        Self(now(libc::CLOCK_MONOTONIC).as_nanos() as u64)
     }
 }
 
@@ -121,8 +120,8 @@ impl Signals {
             let write = Arc::clone(&write);
             // SAFETY: the handler calls getpid(2), clock_gettime(2), fstat(2), write(2) and, in a process that it
             // ends, sigaction(2), pthread_sigmask(3) and raise(3), all async-signal-safe
-            // (signal-safety(7)); it allocates nothing, takes no lock, and the first three, by
-            // rustix, leave `errno` alone.
+            // (signal-safety(7)); it allocates nothing, takes no lock, and the first three
+            // leave `errno` alone.
             unsafe {
                 signal_hook_registry::register_unchecked(signal.number(), move |info| {
                     handle(&write, owner, signal, info);

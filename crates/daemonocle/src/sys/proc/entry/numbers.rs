@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{Entry, senseless};
+use crate::sys::machine::{page_size, ticks_per_second};
 use crate::sys::proc::{is_gone, numbers, read};
 
 /// A thread, and the processor time that it has used in user and in kernel mode, in seconds.
@@ -39,7 +40,7 @@ impl Entry {
     /// Bytes of memory: resident, virtual, shared, text, library, data, dirty.
     pub(crate) fn memory(&self) -> io::Result<[u64; 7]> {
         let pages = self.parse("statm", parse_pages)?;
-        Ok(pages.map(|pages| pages.saturating_mul(rustix::param::page_size() as u64)))
+        Ok(pages.map(|pages| pages.saturating_mul(page_size())))
     }
 
     /// Counts of calls to read and to write, bytes that storage had to read and to write, bytes
@@ -82,7 +83,7 @@ impl Entry {
 
 /// Clock ticks in seconds.
 fn seconds(ticks: u64) -> f64 {
-    ticks as f64 / rustix::param::clock_ticks_per_second().max(1) as f64
+    ticks as f64 / ticks_per_second() as f64
 }
 
 /// Field `n` of /proc/PID/stat as proc(5) counts them, one behind the command name at least.
