@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::fixture::Fixture;
-use crate::process::{Pid, is_alive};
+use crate::process::{Pid, is_alive, stat};
 use crate::wait::{DEADLINE, within};
 
 /// The variable in the environment of everything that a sandbox starts.
@@ -190,11 +190,19 @@ impl Sandbox {
         Ok(pidfd_send_signal(handle, signal)?)
     }
 
-    /// Whether the environment of this process names this sandbox. A zombie has none.
+    /// Whether the environment of this process names this sandbox. A zombie has none, and of one whose main
+    /// thread alone has ended the other threads have it.
     fn owns(&self, pid: Pid) -> bool {
         let mark = format!("{MARKER}={}", self.dir.display());
-        fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|text| text.split(|byte| *byte == 0).any(|word| word == mark.as_bytes()))
+        let is_mine = |process: PathBuf| {
+            fs::read(process.join("environ"))
+                .is_ok_and(|text| text.split(|byte| *byte == 0).any(|word| word == mark.as_bytes()))
+        };
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        let threads = || fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+        is_mine(process.clone())
+            || (stat(pid).is_some_and(|stat| stat.state == 'Z')
+                && threads().any(|thread| is_mine(thread.path())))
     }
 }
 

@@ -208,9 +208,7 @@ impl Suspect {
     fn examine(location: &Location, place: Byte, pid: Pid, inode: Inode) -> Self {
         let handle = PidFd::open(pid);
         match (proc::stat(pid), handle) {
-            (Ok(Some(stat)), Ok(handle)) if stat.is_exiting() || stat.is_dead() => {
-                Self::Dying(handle)
-            }
+            (Ok(Some(stat)), Ok(handle)) if stat.is_on_its_way_out() => Self::Dying(handle),
             (Ok(Some(stat)), handle) if !stat.is_dead() => {
                 // A claim can be handed to anybody, as a descriptor, and the text be written by the daemon's
                 // user; the marks are the daemon's own.

@@ -66,7 +66,7 @@ fn open(keeper: Pid, named: impl Fn() -> io::Result<Option<Pid>>) -> io::Result<
     }
     match proc::stat(pid) {
         Ok(Some(stat)) if stat.parent == keeper.get() => {
-            Ok(Some(Program { pid, handle, is_dead: stat.is_dead() && stat.threads <= 1 }))
+            Ok(Some(Program { pid, handle, is_dead: stat.is_dead() }))
         }
         Ok(_) => Ok(None),
         // Nobody can tell, and nobody is signalled.

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use super::{numbers, read, require_own};
+use super::{descriptors, read, require_own};
 use crate::sys::fs::Inode;
 use crate::sys::lock::Byte;
 use crate::sys::process::Pid;
@@ -58,16 +58,17 @@ impl OpenFile {
 pub(crate) fn open_files(pid: Pid, only: Option<Inode>) -> io::Result<Vec<OpenFile>> {
     require_own()?;
     let mut files = Vec::new();
-    for fd in numbers(&format!("/proc/{pid}/fd"))? {
-        files.extend(open_file(pid, fd, only)?);
+    let (thread, descriptors) = descriptors(pid)?;
+    for fd in descriptors {
+        files.extend(open_file(thread, fd, only)?);
     }
     Ok(files)
 }
 
 /// `None`: it is another one than `only`, or not open any more.
-fn open_file(pid: Pid, fd: i32, only: Option<Inode>) -> io::Result<Option<OpenFile>> {
+fn open_file(thread: Pid, fd: i32, only: Option<Inode>) -> io::Result<Option<OpenFile>> {
     const MARK: &[u8] = b" (deleted)";
-    let link = format!("/proc/{pid}/fd/{fd}");
+    let link = format!("/proc/{thread}/fd/{fd}");
     // Asked first: where this may be seen and the file itself not, somebody has made a file that even root may
     // not look at (fuse(4)), and it is none of ours.
     let Some(target) = if_open(fs::read_link(&link))? else {
@@ -80,7 +81,7 @@ fn open_file(pid: Pid, fd: i32, only: Option<Inode>) -> io::Result<Option<OpenFi
     if only.is_some_and(|only| only != inode) {
         return Ok(None);
     }
-    let Some(info) = if_open(read(&format!("/proc/{pid}/fdinfo/{fd}")))? else {
+    let Some(info) = if_open(read(&format!("/proc/{thread}/fdinfo/{fd}")))? else {
         return Ok(None);
     };
     let path = target.as_os_str().as_bytes();
@@ -114,8 +115,9 @@ pub(crate) fn holds_lock(pid: Pid, inode: Inode, kind: LockKind, byte: Byte) -> 
     const MOST: usize = 16;
     require_own()?;
     let mut looked_at = 0;
-    for fd in numbers(&format!("/proc/{pid}/fd"))? {
-        let Some(file) = open_file(pid, fd, Some(inode))? else { continue };
+    let (thread, descriptors) = descriptors(pid)?;
+    for fd in descriptors {
+        let Some(file) = open_file(thread, fd, Some(inode))? else { continue };
         if file.is_locked(kind, byte) {
             return Ok(true);
         }

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::time::Instant;
 
 use super::files::if_open;
-use super::{is_gone, numbers, read, require_own};
+use super::{descriptors, is_gone, numbers, read, require_own};
 use crate::sys::fd::has_passed;
 use crate::sys::fs::Inode;
 use crate::sys::lock::Byte;
@@ -105,8 +105,9 @@ pub(crate) fn locks_by_process(
 /// does not answer.
 fn locks_of(pid: Pid, bytes: &[Byte]) -> io::Result<Vec<HeldLock>> {
     let mut locks = Vec::new();
-    for fd in numbers(&format!("/proc/{pid}/fdinfo"))? {
-        let Some(info) = if_open(read(&format!("/proc/{pid}/fdinfo/{fd}")))? else {
+    let (thread, descriptors) = descriptors(pid)?;
+    for fd in descriptors {
+        let Some(info) = if_open(read(&format!("/proc/{thread}/fdinfo/{fd}")))? else {
             continue;
         };
         let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));

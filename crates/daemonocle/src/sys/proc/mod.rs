@@ -24,7 +24,7 @@ use crate::error::reason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) pid: Pid,
-    /// The state letter: `R`, `S`, `D`, `Z`, `T`, …
+    /// The state letter of its main thread: `R`, `S`, `D`, `Z`, `T`, …
     pub(crate) state: u8,
     /// 0 when the parent is outside the PID namespace.
     pub(crate) parent: i32,
@@ -38,16 +38,25 @@ pub(crate) struct Stat {
 }
 
 impl Stat {
-    /// A zombie has ended, and so has what is about to vanish.
+    /// A zombie has ended, and so has what is about to vanish; not one whose main thread alone has.
     pub(crate) fn is_dead(&self) -> bool {
+        self.has_ended() && self.threads <= 1
+    }
+
+    /// Whether the thread has that this is about.
+    fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
 
-    /// Whether it is on its way out: no code of its own will run any more, but it may not have
-    /// closed its files yet.
-    pub(crate) fn is_exiting(&self) -> bool {
+    /// Whether that is on its way out, or out: no code will run there any more.
+    fn is_exiting(&self) -> bool {
         const PF_EXITING: u32 = 4;
-        !self.is_dead() && self.flags & PF_EXITING != 0
+        self.has_ended() || self.flags & PF_EXITING != 0
+    }
+
+    /// Whether no code of the process will run any more, though it may not have closed its files yet.
+    pub(crate) fn is_on_its_way_out(&self) -> bool {
+        self.is_exiting() && (self.threads <= 1 || living_thread(self.pid).is_none())
     }
 }
 
@@ -219,19 +228,43 @@ pub(crate) fn shares_mounts(pid: Pid) -> io::Result<bool> {
     Ok(namespace(&pid.to_string())? == namespace("self")?)
 }
 
-/// Whether no code of the process will run any more, though it may not have closed its files yet.
+/// Whether it is on its way out, or killed and about to notice.
 pub(crate) fn is_dying(pid: Pid) -> bool {
     match stat(pid) {
-        Ok(Some(stat)) => stat.is_exiting() || stat.is_dead() || is_killed(pid).unwrap_or(false),
+        Ok(Some(stat)) => {
+            stat.is_on_its_way_out() || is_killed(&format!("/proc/{pid}")).unwrap_or(false)
+        }
         // It may only be hidden from us (`hidepid`, proc(5)).
         Ok(None) => !process::exists(pid),
         Err(_) => false,
     }
 }
 
-/// Whether a SIGKILL is on its way to the process, which has not noticed yet.
-fn is_killed(pid: Pid) -> io::Result<bool> {
-    Ok(parse_pending(&read(&format!("/proc/{pid}/status"))?) & (1 << (libc::SIGKILL - 1)) != 0)
+/// Whether a SIGKILL is on its way to the process or thread, which has not noticed yet. Who ends his process
+/// (`_exit`, execve(2)) sends one to all other threads.
+fn is_killed(entry: &str) -> io::Result<bool> {
+    Ok(parse_pending(&read(&format!("{entry}/status"))?) & (1 << (libc::SIGKILL - 1)) != 0)
+}
+
+/// A thread of a process whose main thread has ended that goes on (pthread_exit(3)).
+fn living_thread(pid: Pid) -> Option<Pid> {
+    let threads = numbers(&format!("/proc/{pid}/task")).ok()?.into_iter().filter_map(Pid::new);
+    let is_alive = |thread: &Pid| {
+        let entry = format!("/proc/{pid}/task/{thread}");
+        let stat = read(&format!("{entry}/stat")).ok().and_then(|text| parse_stat(text.as_bytes()));
+        stat.is_some_and(|stat| !stat.is_exiting()) && !is_killed(&entry).unwrap_or(true)
+    };
+    { threads }.find(is_alive)
+}
+
+/// The descriptors of a process, and the thread to be asked for them: the main thread has none any more when
+/// it has ended.
+pub(super) fn descriptors(pid: Pid) -> io::Result<(Pid, Vec<i32>)> {
+    let of = |thread: Pid| Ok((thread, numbers(&format!("/proc/{thread}/fd"))?));
+    match of(pid)? {
+        (_, none) if none.is_empty() => living_thread(pid).map_or(Ok((pid, none)), of),
+        some => Ok(some),
+    }
 }
 
 /// The signals that are pending for the main thread or the process, a bit each.
