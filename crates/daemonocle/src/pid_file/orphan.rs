@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::config::Location;
 use crate::sys::fd::{deadline_in, has_passed};
 use crate::sys::fs::Dir;
-use crate::sys::lock::Byte;
+use crate::sys::lock::{Byte, Holder};
 use crate::sys::proc;
 use crate::sys::proc::files::{LockKind, OpenFile, holds_lock, open_files};
 use crate::sys::proc::locks::{HeldLock, Search, listed_locks, locks_by_process};
@@ -41,15 +41,15 @@ pub(super) fn find(
     if signs::are_absent(location, entry) {
         return Ok(None);
     }
-    let found = find_by_list(location, entry.map(|(_, byte)| byte))?;
+    let found = find_by_locks(location, entry)?;
     if let (None, Some((dir, byte))) = (&found, entry) {
         signs::require_visible(location, dir, byte)?;
     }
     Ok(found)
 }
 
-/// Of which of these it is certain that there is no such daemon, by one look through the list of all locks
-/// where the signs do not tell. Who is not certain has to be looked for by himself.
+/// Of which of these it is certain that there is no such daemon, by one look at all locks where the signs
+/// do not tell. Who is not certain has to be looked for by himself.
 pub(super) fn are_without(all: Vec<(&Location, (&Dir, Byte))>) -> Vec<bool> {
     let bytes_of = |location: &Location, entry: Byte| bytes(entry, place::of_path(location));
     let mut are_without: Vec<_> =
@@ -61,17 +61,28 @@ pub(super) fn are_without(all: Vec<(&Location, (&Dir, Byte))>) -> Vec<bool> {
     }
     let sought = doubtful.iter().flat_map(|((location, (_, entry)), _)| bytes_of(location, *entry));
     let sought: HashSet<_> = sought.collect();
-    let is_sought = |byte| sought.contains(&byte);
-    if let Ok(list) = listed_locks(&is_sought, READINGS, &mut |_| true, deadline_in(BRIEFLY))
-        && list.is_complete
-    {
+    if let Some(Search { found, is_complete, .. }) = all_locks(&|byte| sought.contains(&byte)) {
+        let found: HashSet<_> = found.iter().map(|lock| lock.byte).collect();
         for ((location, (dir, entry)), is_without) in doubtful {
-            let bytes = bytes_of(location, *entry);
-            *is_without = !list.found.iter().any(|lock| bytes.contains(&lock.byte))
-                && signs::require_visible(location, dir, *entry).is_ok();
+            *is_without = !bytes_of(location, *entry).iter().any(|byte| found.contains(byte))
+                && match is_complete {
+                    true => signs::require_visible(location, dir, *entry).is_ok(),
+                    // As in `look_through`, of those who may not be looked at.
+                    false => signs::markers(location, dir, *entry).is_ok_and(|all| all.is_empty()),
+                };
         }
     }
     are_without
+}
+
+/// All such locks, whoever holds them; `None`: not in time.
+fn all_locks(is_sought: &dyn Fn(Byte) -> bool) -> Option<Search> {
+    let listed = listed_locks(is_sought, READINGS, &mut |_| true, deadline_in(BRIEFLY)).ok()?;
+    if listed.is_complete {
+        return Some(listed);
+    }
+    let held = locks_by_process(is_sought, &mut |_| true, deadline_in(LONG)).ok()?;
+    held.is_over.then_some(Search { found: [listed.found, held.found].concat(), ..held })
 }
 
 /// By whose locks a daemon is known: these, and those that stand for them during a reload.
@@ -79,13 +90,13 @@ fn bytes(entry: Byte, path: Byte) -> [Byte; 4] {
     [entry, path, place::beside(entry), place::beside(path)]
 }
 
-fn find_by_list(location: &Location, place: Option<Byte>) -> io::Result<Option<Running>> {
+fn find_by_locks(location: &Location, entry: Option<(&Dir, Byte)>) -> io::Result<Option<Running>> {
     /// How often a lock that was listed may be gone when its holder is looked at, because he has just handed
     /// over to somebody else. More often than that one is not who is looked for.
     const ROUNDS: usize = 3;
     let deadline = deadline_in(LONG);
     for _ in 0..ROUNDS {
-        match look_through(location, place, deadline)? {
+        match look_through(location, entry, deadline)? {
             Answer::Running(running) => return Ok(Some(running)),
             Answer::Nobody => break,
             Answer::Changing => {}
@@ -104,9 +115,10 @@ enum Answer {
 
 fn look_through(
     location: &Location,
-    place: Option<Byte>,
+    entry: Option<(&Dir, Byte)>,
     deadline: Option<Instant>,
 ) -> io::Result<Answer> {
+    let place = entry.map(|(_, byte)| byte);
     let path = place::of_path(location);
     let bytes = bytes(place.unwrap_or(path), path);
     let is_sought = |byte| bytes.contains(&byte);
@@ -122,21 +134,37 @@ fn look_through(
             known[place].1
         }
     };
-    let listed = listed_locks(&is_sought, READINGS, &mut wanted, deadline_in(BRIEFLY))?;
     let first = |search: &Search| first(location, place, &search.found, deadline);
-    match first(&listed)? {
-        Answer::Nobody | Answer::Changing if !listed.is_complete => {}
-        answer => return Ok(answer),
+    let mut listed = listed_locks(&is_sought, READINGS, &mut wanted, deadline_in(BRIEFLY))?;
+    let mut answer = first(&listed)?;
+    if matches!(answer, Answer::Running(_)) || listed.is_complete {
+        return Ok(answer);
     }
-    let held = locks_by_process(&bytes, &mut wanted, deadline)?;
+    let held = locks_by_process(&is_sought, &mut wanted, deadline)?;
     match first(&held)? {
-        Answer::Nobody | Answer::Changing if !held.is_complete => {}
-        answer => return Ok(answer),
+        Answer::Nobody => {}
+        other => answer = other,
     }
-    // There are some who may not be looked at, and for them there is only the list.
-    let listed = listed_locks(&is_sought, 1, &mut wanted, deadline)?;
+    if matches!(answer, Answer::Running(_)) || held.is_complete {
+        return Ok(answer);
+    }
+    // There are some who may not be looked at. One of them that is the daemon has made its mark; and if he
+    // has, or somebody has in whose shadow he might, there is the list.
+    let markers = match entry {
+        Some((dir, byte)) => Some(signs::markers(location, dir, byte)?),
+        None => None,
+    };
+    if markers.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(answer);
+    }
+    if !listed.is_over {
+        listed = listed_locks(&is_sought, 1, &mut wanted, deadline)?;
+    }
+    let is_out_of_sight = |marker: &Holder| matches!(marker, Holder::Process(pid) if wanted(*pid) && !proc::may_be_examined(*pid));
     match first(&listed)? {
-        Answer::Nobody | Answer::Changing if !listed.is_complete => Err(too_many()),
+        Answer::Running(running) => Ok(Answer::Running(running)),
+        _ if !listed.is_over => Err(too_many()),
+        _ if markers.iter().flatten().any(is_out_of_sight) => Err(signs::out_of_sight()),
         answer => Ok(answer),
     }
 }

@@ -139,16 +139,27 @@ pub(super) fn are_absent(location: &Location, dir: Option<(&Dir, Byte)>) -> bool
 
 /// Makes sure that whoever has signs for the entry would be found in /proc.
 pub(super) fn require_visible(location: &Location, dir: &Dir, entry: Byte) -> io::Result<()> {
+    let is_hidden = |marker: &Holder| *marker == Holder::Invisible || !proc::is_own();
+    match markers(location, dir, entry)?.iter().any(is_hidden) {
+        true => Err(out_of_sight()),
+        false => Ok(()),
+    }
+}
+
+/// Who has marks for the entry, on the kernel's word, which names one for each directory.
+pub(super) fn markers(location: &Location, dir: &Dir, entry: Byte) -> io::Result<Vec<Holder>> {
     let root = root(location)?;
+    let mut markers = Vec::new();
     for dir in root.iter().chain([dir]) {
-        let Some(dir) = dir.open_readable()? else { continue };
-        let marker = lock::marker(&dir, place::beside(entry))?;
-        if marker.is_some_and(|marker| marker == Holder::Invisible || !proc::is_own()) {
-            let why = "a process that is out of sight may be the daemon that has lost it";
-            return Err(io::Error::other(why));
+        if let Some(dir) = dir.open_readable()? {
+            markers.extend(lock::marker(&dir, place::beside(entry))?);
         }
     }
-    Ok(())
+    Ok(markers)
+}
+
+pub(super) fn out_of_sight() -> io::Error {
+    io::Error::other("a process that is out of sight may be the daemon that has lost it")
 }
 
 /// The root directory; `None` for a daemon in another one, which must not have a way out of there.

@@ -5,8 +5,9 @@
 //! locks take four times as long. So a long list is given up in time, and the processes are asked,
 //! of which only those are looked at that matter.
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
 use super::files::if_open;
@@ -31,20 +32,23 @@ pub(crate) struct Search {
     pub(crate) found: Vec<HeldLock>,
     /// Whether there can be no others.
     pub(crate) is_complete: bool,
+    /// Whether it came to its end in time.
+    pub(crate) is_over: bool,
 }
 
 /// The record locks for writing that begin at one of the bytes sought, on any file, of processes that are
 /// `wanted`, by the kernel's list of all locks (/proc/locks, proc(5)). None where /proc does not tell.
 ///
 /// So many times is a list read that comes in more than one piece: it may change between two, and then
-/// lack what was there all the time.
+/// lack what was there all the time. It is never complete: who takes locks and drops them again can bring
+/// that about each time, and a list that has become short while it was read looks like one piece.
 pub(crate) fn listed_locks(
     is_sought: &dyn Fn(Byte) -> bool,
     readings: usize,
     wanted: &mut dyn FnMut(Pid) -> bool,
     deadline: Option<Instant>,
 ) -> io::Result<Search> {
-    let mut search = Search { found: Vec::new(), is_complete: true };
+    let mut search = Search { found: Vec::new(), is_complete: true, is_over: true };
     if require_own().is_err() {
         return Ok(search);
     }
@@ -64,13 +68,10 @@ pub(crate) fn listed_locks(
                 search.found.insert(place, lock);
             }
         })?;
-        match pieces {
-            Some(0 | 1) => break,
-            Some(_) => {}
-            None => {
-                search.is_complete = false;
-                break;
-            }
+        search.is_complete = false;
+        search.is_over = pieces.is_some();
+        if matches!(pieces, None | Some(0 | 1)) {
+            break;
         }
     }
     Ok(search)
@@ -79,19 +80,20 @@ pub(crate) fn listed_locks(
 /// The same, by the open files of all the processes that are `wanted`. Their number does not grow with
 /// that of the locks, but only their owner and root may look.
 pub(crate) fn locks_by_process(
-    bytes: &[Byte],
+    is_sought: &dyn Fn(Byte) -> bool,
     wanted: &mut dyn FnMut(Pid) -> bool,
     deadline: Option<Instant>,
 ) -> io::Result<Search> {
-    let mut search = Search { found: Vec::new(), is_complete: true };
+    let mut search = Search { found: Vec::new(), is_complete: true, is_over: true };
     require_own()?;
     for pid in numbers("/proc")?.into_iter().filter_map(Pid::new) {
         if has_passed(deadline) {
             search.is_complete = false;
+            search.is_over = false;
             break;
         }
         if wanted(pid) {
-            match locks_of(pid, bytes) {
+            match locks_of(pid, is_sought) {
                 Ok(locks) => search.found.extend(locks),
                 Err(error) if is_gone(&error) => {}
                 Err(_) => search.is_complete = false,
@@ -101,18 +103,29 @@ pub(crate) fn locks_by_process(
     Ok(search)
 }
 
+/// The permission of a link in /proc/PID/fd that tells that the file is open for writing: it has those of the
+/// descriptor, not those of the file.
+const WRITE: u32 = 0o200;
+
 /// Such locks of one process. Asks nothing of the files themselves, which may be on a server that
 /// does not answer.
-fn locks_of(pid: Pid, bytes: &[Byte]) -> io::Result<Vec<HeldLock>> {
+fn locks_of(pid: Pid, is_sought: &dyn Fn(Byte) -> bool) -> io::Result<Vec<HeldLock>> {
     let mut locks = Vec::new();
     let (thread, descriptors) = descriptors(pid)?;
     for fd in descriptors {
+        // A lock for writing is on what is open for writing. Of a directory, which is not, the locks of all
+        // others would be listed here as well.
+        let is_for_writing = |link: Metadata| link.mode() & WRITE != 0;
+        let link = if_open(fs::symlink_metadata(format!("/proc/{thread}/fd/{fd}")))?;
+        if !link.is_some_and(is_for_writing) {
+            continue;
+        }
         let Some(info) = if_open(read(&format!("/proc/{thread}/fdinfo/{fd}")))? else {
             continue;
         };
         let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));
         // Somebody who is gone may have left his locks to those who shared his descriptors.
-        let its = |lock: &HeldLock| lock.pid == pid && bytes.contains(&lock.byte);
+        let its = |lock: &HeldLock| lock.pid == pid && is_sought(lock.byte);
         locks.extend(lines.filter_map(parse_lock).filter(its));
     }
     Ok(locks)

@@ -257,12 +257,19 @@ fn living_thread(pid: Pid) -> Option<Pid> {
     { threads }.find(is_alive)
 }
 
+/// Whether we may look at the files of a process; who has gone has none.
+pub(crate) fn may_be_examined(pid: Pid) -> bool {
+    descriptors(pid).map_or_else(|error| is_gone(&error), |_| true)
+}
+
 /// The descriptors of a process, and the thread to be asked for them: the main thread has none any more when
 /// it has ended.
 pub(super) fn descriptors(pid: Pid) -> io::Result<(Pid, Vec<i32>)> {
     let of = |thread: Pid| Ok((thread, numbers(&format!("/proc/{thread}/fd"))?));
     match of(pid)? {
-        (_, none) if none.is_empty() => living_thread(pid).map_or(Ok((pid, none)), of),
+        (_, none) if none.is_empty() && stat(pid)?.is_some_and(|stat| stat.has_ended()) => {
+            living_thread(pid).map_or(Ok((pid, none)), of)
+        }
         some => Ok(some),
     }
 }
