@@ -187,6 +187,41 @@ fn a_daemon_that_is_dying_while_it_is_looked_for_is_waited_for() {
     }
 }
 
+/// Before it has its locks, so that whoever makes the directory anew, and starts there, cannot know of it.
+#[test]
+fn a_directory_that_is_replaced_during_a_start() {
+    let name = "a_directory_that_is_replaced_during_a_start";
+    if skip_unless_there_is("strace", name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let dir = sandbox.make_dir("dir", 0o755);
+    let fixture = sandbox.fixture("ready").set("pid_file", dir.join("example.pid"));
+    // After the claim, and before the first fork.
+    let log = sandbox.path("calls").display().to_string();
+    let stop = ["strace", "-o", &log, "-e", "inject=pipe2:signal=SIGSTOP:when=1"];
+    let strace = fixture.run(&["start"]).under(&stop).spawn();
+    eventually("the start is held", || {
+        sandbox.read("calls").contains("stopped by SIGSTOP") || !strace.stderr().is_empty()
+    });
+    let is_start = |pid: &Pid| stat(*pid).is_some_and(|it| it.parent == strace.pid());
+    let Some(start) = sandbox.survivors().into_iter().find(is_start) else {
+        return skip(name, "strace cannot trace");
+    };
+    assert!(fixture.pid_file().exists(), "it has claimed it");
+    fs::rename(&dir, sandbox.path("elsewhere")).unwrap();
+    sandbox.make_dir("dir", 0o755);
+    let pid = fixture.started();
+    sandbox.signal(start, Signal::CONT);
+    strace.finish().expect_error(
+        1,
+        "Starting example ... FAILED\n",
+        &["was deleted or moved during the start"],
+    );
+    assert_eq!(sandbox.survivors(), [pid], "no second one");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
+}
+
 /// Somebody who starts it makes a new file, and notices only then that there is a daemon.
 #[test]
 fn a_start_that_has_made_a_new_file_is_not_all_there_is() {

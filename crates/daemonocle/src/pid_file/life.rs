@@ -86,8 +86,16 @@ impl PidFile {
         }
         // After the locks, which others look for after they have made a new file: of two who start
         // while the file is deleted in between, one sees the other. (One that takes them back had them before.)
-        if life != Life::Back && !self.is_in_place().map_err(|error| self.cannot("find", error))? {
-            let message = format!("PID file {:?} was deleted during the start", self.path);
+        let is_in_place = match life {
+            Life::Back => true,
+            Life::Handed => self.is_in_place().map_err(|error| self.cannot("find", error))?,
+            Life::New => {
+                self.is_in_place().map_err(|error| self.cannot("find", error))?
+                    && !self.is_there_another()
+            }
+        };
+        if !is_in_place {
+            let message = format!("PID file {:?} was deleted or moved during the start", self.path);
             return Err(Error::new(Kind::Identity, message));
         }
         *own() = Some((self.inode, Pid::current()));

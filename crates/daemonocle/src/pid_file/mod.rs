@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use crate::config::Location;
 use crate::error::{Error, Kind};
-use crate::sys::fs::{Dir, Inode, Meta, set_length};
+use crate::sys::fs::{Dir, Inode, Meta, inode_of, set_length};
 use crate::sys::lock::{self, Byte, Holder};
 use crate::sys::proc::files::{LockKind, holds_lock};
 use crate::sys::process::Pid;
@@ -162,6 +162,12 @@ impl PidFile {
 
     fn is_in_place(&self) -> io::Result<bool> {
         Ok(self.dir.meta(&self.name)?.map(|meta| meta.inode) == Some(self.inode))
+    }
+
+    /// Whether there is another one by its path, where somebody has put another directory in the place of ours.
+    /// Before the daemon has another root directory, and where it may look.
+    fn is_there_another(&self) -> bool {
+        inode_of(&self.path).is_some_and(|inode| inode != self.inode)
     }
 
     /// Whether the descriptor still is the file's. A worker that closes what is not its own may

@@ -112,7 +112,9 @@ fn started(code: i32, stdout: &str, stderr: &str) -> Option<Claim> {
             let words = format!("ERROR: Child exited immediately with exit code {code}");
             stderr.starts_with(&words).then_some(Claim::Nothing)
         }
-        (1, FAILED) if stderr.ends_with("was deleted during the start\n") => Some(Claim::Nothing),
+        (1, FAILED) if stderr.ends_with("was deleted or moved during the start\n") => {
+            Some(Claim::Nothing)
+        }
         (1, FAILED) => {
             let pid = stderr.strip_prefix("ERROR: already running with PID ")?;
             let (pid, rest) = pid.split_once(',')?;
