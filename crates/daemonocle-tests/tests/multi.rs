@@ -368,7 +368,7 @@ fn many_need_no_more_files_than_are_allowed_and_give_the_limit_back() {
     let limited = |script: &str| fixture.run(&["start"]).through(script).finish();
     let output = limited("ulimit -n 100; ulimit -Sn 64; exec \"$@\"");
     let why =
-        "ERROR: cannot start 40 workers at once: it takes 256 more open files, and 100 are allowed";
+        "ERROR: cannot start 40 workers at once: it takes 296 more open files, and 100 are allowed";
     output.expect_error(1, "", &[why]);
     assert!(sandbox.names().is_empty());
     limited("ulimit -Sn 64; exec \"$@\"").expect(0, &lines("Starting", 0..40), "");

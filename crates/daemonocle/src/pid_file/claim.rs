@@ -49,7 +49,7 @@ pub(crate) fn claim_all<'a>(
     all: impl Iterator<Item = (&'a Location, &'a Config)>,
 ) -> Vec<Result<Claim, Error>> {
     let began = Instant::now();
-    // One after the other, and each for good: of two who do so, one gets them all.
+    // One after the other in the order of their numbers, and each for good: of two who do so, one gets them all.
     let seized = all.map(|(location, config)| {
         let patience = config.patience().after(began.elapsed());
         (location, config, seize(location, config, patience))

@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -60,11 +59,13 @@ pub(super) fn are_without(all: Vec<(&Location, (&Dir, Byte))>) -> Vec<bool> {
         return are_without;
     }
     let sought = doubtful.iter().flat_map(|((location, (_, entry)), _)| bytes_of(location, *entry));
-    let sought: HashSet<_> = sought.collect();
-    if let Some(Search { found, is_complete, .. }) = all_locks(&|byte| sought.contains(&byte)) {
-        let found: HashSet<_> = found.iter().map(|lock| lock.byte).collect();
+    let sought = sorted(sought);
+    let is_sought = |byte| sought.binary_search(&byte).is_ok();
+    if let Some(Search { found, is_complete, .. }) = all_locks(&is_sought) {
+        let found = sorted(found.iter().map(|lock| lock.byte));
+        let is_found = |byte: &Byte| found.binary_search(byte).is_ok();
         for ((location, (dir, entry)), is_without) in doubtful {
-            *is_without = !bytes_of(location, *entry).iter().any(|byte| found.contains(byte))
+            *is_without = !bytes_of(location, *entry).iter().any(is_found)
                 && match is_complete {
                     true => signs::require_visible(location, dir, *entry).is_ok(),
                     // As in `look_through`, of those who may not be looked at.
@@ -73,6 +74,12 @@ pub(super) fn are_without(all: Vec<(&Location, (&Dir, Byte))>) -> Vec<bool> {
         }
     }
     are_without
+}
+
+fn sorted(bytes: impl Iterator<Item = Byte>) -> Vec<Byte> {
+    let mut bytes: Vec<_> = bytes.collect();
+    bytes.sort_unstable();
+    bytes
 }
 
 /// All such locks, whoever holds them; `None`: not in time.

@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::io;
 
 use crate::config::Settings;
@@ -116,7 +115,7 @@ fn ask<T>(
 }
 
 /// The process groups of the machine at one moment.
-struct Snapshot(io::Result<HashMap<i32, Vec<Pid>>>);
+struct Snapshot(io::Result<Vec<(i32, Pid)>>);
 
 impl Snapshot {
     fn take() -> Self {
@@ -125,7 +124,11 @@ impl Snapshot {
 
     fn of(&self, group: i32) -> io::Result<Vec<Pid>> {
         match &self.0 {
-            Ok(groups) => Ok(groups.get(&group).cloned().unwrap_or_default()),
+            Ok(groups) => {
+                let first = groups.partition_point(|(its, _)| *its < group);
+                let members = groups.iter().skip(first).take_while(|(its, _)| *its == group);
+                Ok(members.map(|(_, pid)| *pid).collect())
+            }
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
         }
     }

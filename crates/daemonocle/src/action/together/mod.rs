@@ -5,7 +5,6 @@
 mod start;
 mod stop;
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use crate::config::{Config, Location, Settings};
@@ -46,9 +45,13 @@ pub(crate) fn locate_together(all: &[Settings]) -> Result<Vec<Result<Location, E
 
 /// Refuses two names with the same PID file, whatever links lead to it.
 fn check_unique<'a>(all: impl Iterator<Item = (&'a str, &'a Path)>) -> Result<(), Error> {
-    let mut others = HashMap::new();
-    for (name, path) in all {
-        if let Some(other) = others.insert(path, name) {
+    let mut all: Vec<_> =
+        all.enumerate().map(|(place, (name, path))| (path, place, name)).collect();
+    all.sort_unstable();
+    for pair in all.windows(2) {
+        if let [(path, _, other), (same, _, name)] = pair
+            && path == same
+        {
             return Err(Error::definition(format!(
                 "PID files must be unique, and {other} and {name} both have {path:?}"
             )));

@@ -26,8 +26,9 @@ use super::super::watch::{Failure, Step, Watch};
 use super::super::{Event, Outcome, Start, Verb, cannot};
 use super::{EventsOfMany, Outcomes, allow_files, check_together};
 
-/// How many files are open for each: two for the PID file, two for the channel, two for standard error.
-const FILES: u64 = 6;
+/// How many files are open for each: the PID file, its directory, and what its sign is on there, two for the
+/// channel, two for standard error.
+const FILES: u64 = 7;
 
 /// Whether all of these could be started.
 pub(crate) fn check_start(

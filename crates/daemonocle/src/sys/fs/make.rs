@@ -23,16 +23,10 @@ pub(super) fn make_dir(
     is_guarded: bool,
 ) -> io::Result<()> {
     let is_ours = owner == (user::effective(), user::effective_group());
-    let made = if is_guarded {
-        make_and_give(parent, name, mode, (!is_ours).then_some(owner))
-    } else {
-        user::acting_as(owner.0, owner.1, || {
-            // The process's umask is not asked: `mode` has been reduced by the definition's.
-            let umask = rustix::process::umask(Mode::empty());
-            let made = rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode));
-            rustix::process::umask(umask);
-            Ok(made?)
-        })?
+    let made = match is_guarded {
+        true if is_ours => make_as_is(parent, name, mode),
+        true => make_and_give(parent, name, mode, owner),
+        false => user::acting_as(owner.0, owner.1, || make_as_is(parent, name, mode))?,
     };
     match made {
         // Somebody was faster; what he made is opened and looked at like any other.
@@ -41,49 +35,46 @@ pub(super) fn make_dir(
     }
 }
 
+/// One that is the caller's, which is all that it shall be from the beginning on.
+fn make_as_is(parent: &OwnedFd, name: &OsStr, mode: u32) -> io::Result<()> {
+    // The process's umask is not asked: `mode` has been reduced by the definition's.
+    let umask = rustix::process::umask(Mode::empty());
+    let made = rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode));
+    rustix::process::umask(umask);
+    Ok(made?)
+}
+
 /// Until it is all that it shall be, it has another name: were this process ended meanwhile, nobody could
 /// tell afterwards that it is to be given to somebody who else cannot use it.
-fn make_and_give(
-    parent: &OwnedFd,
-    name: &OsStr,
-    mode: u32,
-    owner: Option<(u32, u32)>,
-) -> io::Result<()> {
-    if owner.is_none() {
-        // Whatever is left of it can be used by us.
-        return make_in_place(parent, name, mode, owner);
-    }
+fn make_and_give(parent: &OwnedFd, name: &OsStr, mode: u32, owner: (u32, u32)) -> io::Result<()> {
     let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
     let making = format!(".daemonocle-{}-{time}", Pid::current());
     let making = OsStr::new(&making);
-    let renamed = make_in_place(parent, making, mode, owner).and_then(|()| {
+    if make_in_place(parent, making, mode, owner).is_ok() {
         let flags = RenameFlags::NOREPLACE;
-        retry(|| Ok(rustix::fs::renameat_with(parent, making, parent, name, flags)?))
-            .inspect_err(|_| unmake(parent, making))
-    });
-    match renamed {
-        // Not every file system can do so without replacing what may be there (renameat2(2)), and to make a
-        // directory may be allowed where to rename one is not.
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            make_in_place(parent, name, mode, owner)
+        let renamed = retry(|| Ok(rustix::fs::renameat_with(parent, making, parent, name, flags)?))
+            .inspect_err(|_| unmake(parent, making));
+        match renamed {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
+            done => return done,
         }
-        other => other,
     }
+    // Not every file system can rename without replacing what may be there (renameat2(2)), to make a directory
+    // may be allowed where to rename one is not, and somebody may have the other name.
+    make_in_place(parent, name, mode, owner)
 }
 
 fn make_in_place(
     parent: &OwnedFd,
     name: &OsStr,
     mode: u32,
-    owner: Option<(u32, u32)>,
+    (uid, gid): (u32, u32),
 ) -> io::Result<()> {
     rustix::fs::mkdirat(parent, name, Mode::RWXU)?;
     let give = || {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = retry(|| Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?))?;
-        if let Some((uid, gid)) = owner {
-            rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-        }
+        rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         // Last: until here nobody else could get in.
         Ok(rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))?)
     };

@@ -7,7 +7,6 @@ pub(crate) mod memory;
 #[cfg(test)]
 pub(in crate::sys) mod model;
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
@@ -155,15 +154,12 @@ pub(crate) fn group(group: i32) -> io::Result<Vec<Pid>> {
     Ok(members)
 }
 
-/// Every process that this PID namespace shows, the dead ones included, by its group.
-pub(crate) fn groups() -> io::Result<HashMap<i32, Vec<Pid>>> {
+/// Every process that this PID namespace shows, the dead ones included, with its group, in the order of these.
+pub(crate) fn groups() -> io::Result<Vec<(i32, Pid)>> {
     require_own()?;
-    let mut groups: HashMap<i32, Vec<Pid>> = HashMap::new();
-    for pid in numbers("/proc")?.into_iter().filter_map(Pid::new) {
-        if let Ok(group) = group_of(pid) {
-            groups.entry(group).or_default().push(pid);
-        }
-    }
+    let all = numbers("/proc")?.into_iter().filter_map(Pid::new);
+    let mut groups: Vec<_> = all.filter_map(|pid| Some((group_of(pid).ok()?, pid))).collect();
+    groups.sort_unstable();
     Ok(groups)
 }
 

@@ -1,6 +1,5 @@
 //! The memory of a process by what is mapped there.
 
-use std::collections::HashMap;
 use std::io;
 
 use super::{Entry, without_mark};
@@ -95,17 +94,23 @@ fn parse_path(mut rest: &str) -> String {
 }
 
 fn together(all: Vec<Mapping>) -> Vec<Mapping> {
-    let mut known = HashMap::new();
     let mut grouped: Vec<Mapping> = Vec::new();
+    // Their places, in the order of their paths.
+    let mut known: Vec<usize> = Vec::new();
     for mapping in all {
-        let index = *known.entry(mapping.path.clone()).or_insert(grouped.len());
-        match grouped.get_mut(index) {
-            Some(sum) => {
-                for (sum, bytes) in sum.bytes.iter_mut().zip(mapping.bytes) {
-                    *sum = sum.saturating_add(bytes);
+        let path_at = |place: &usize| grouped.get(*place).map_or("", |known| &*known.path);
+        match known.binary_search_by(|place| path_at(place).cmp(&mapping.path)) {
+            Ok(place) => {
+                if let Some(sum) = known.get(place).and_then(|place| grouped.get_mut(*place)) {
+                    for (sum, bytes) in sum.bytes.iter_mut().zip(mapping.bytes) {
+                        *sum = sum.saturating_add(bytes);
+                    }
                 }
             }
-            None => grouped.push(mapping),
+            Err(place) => {
+                known.insert(place, grouped.len());
+                grouped.push(mapping);
+            }
         }
     }
     grouped

@@ -1,6 +1,5 @@
 //! The network connections of a process, in the network namespace that it lives in.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -33,12 +32,14 @@ const TABLES: [(&str, i32, i32); 4] = [
 impl Entry {
     /// Its connections, in the order of their descriptors.
     pub(crate) fn connections(&self) -> io::Result<Vec<Connection>> {
-        let mut owners = HashMap::new();
+        let mut owners: Vec<(u64, i32)> = Vec::new();
         for (fd, inode) in self.sockets()? {
             // Of several descriptors of one socket, the first.
-            owners.entry(inode).or_insert(fd);
+            if let Err(place) = owners.binary_search_by_key(&inode, |(inode, _)| *inode) {
+                owners.insert(place, (inode, fd));
+            }
         }
-        let mut connections = Vec::new();
+        let mut connections: Vec<Connection> = Vec::new();
         if owners.is_empty() {
             return Ok(connections);
         }
@@ -51,18 +52,19 @@ impl Entry {
             };
             // The first line has the names of the columns.
             for line in text.lines().skip(1).filter_map(parse_line) {
-                if let Some(&fd) = owners.get(&line.inode) {
+                let owner = owners.binary_search_by_key(&line.inode, |(inode, _)| *inode);
+                if let Some(&(_, fd)) = owner.ok().and_then(|place| owners.get(place)) {
                     let Line { local, remote, state, .. } = line;
                     let state = if kind == libc::SOCK_STREAM { state } else { NONE };
                     let connection = Connection { fd, family, kind, local, remote, state };
                     // One that changes its place while the table is read may be listed twice.
                     if !connections.contains(&connection) {
-                        connections.push(connection);
+                        let place = connections.partition_point(|other| other.fd <= fd);
+                        connections.insert(place, connection);
                     }
                 }
             }
         }
-        connections.sort_by_key(|connection| connection.fd);
         Ok(connections)
     }
 }
