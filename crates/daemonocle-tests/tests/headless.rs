@@ -2,9 +2,11 @@
 //! zombie in /proc.
 
 use std::fs;
+use std::os::unix::fs::chown;
 
 use daemonocle_tests::{
-    Fixture, Pid, Sandbox, eventually, exec, is_alive, skip_unless_there_is, status_field,
+    Fixture, Pid, Sandbox, eventually, exec, is_alive, skip_unless_root, skip_unless_there_is,
+    status_field,
 };
 use rustix::process::Signal;
 
@@ -61,6 +63,39 @@ fn it_is_found_without_its_file() {
     fixture.start().expect_error(1, "Starting example ... FAILED\n", &[&why]);
     fixture.stop().expect(0, STOPPED, "");
     eventually("it is gone", || !is_alive(pid));
+}
+
+#[test]
+fn it_is_found_without_its_directory() {
+    let sandbox = Sandbox::new();
+    let dir = sandbox.make_dir("dir", 0o755);
+    let fixture = sandbox.fixture("headless").unset("hook_log");
+    let fixture = fixture.set("pid_file", dir.join("example.pid"));
+    let pid = started(&fixture);
+    fs::rename(&dir, sandbox.path("elsewhere")).unwrap();
+    sandbox.make_dir("dir", 0o755);
+    expect_running(&fixture, pid);
+    let why = format!("already running with PID {pid}");
+    fixture.start().expect_error(1, "Starting example ... FAILED\n", &[&why]);
+    fixture.stop().expect(0, STOPPED, "");
+}
+
+/// To whom the kernel shows no files of a thread that has ended, not even no files.
+#[test]
+fn it_is_found_by_an_ordinary_user() {
+    const USER: u32 = 12346;
+    if skip_unless_root("it_is_found_by_an_ordinary_user") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let dir = sandbox.make_dir("dir", 0o700);
+    chown(&dir, Some(USER), Some(USER)).unwrap();
+    let fixture = sandbox.fixture("headless").unset("hook_log").by_user(USER);
+    let fixture = fixture.set("pid_file", dir.join("example.pid"));
+    let pid = started(&fixture);
+    fs::remove_file(fixture.pid_file()).unwrap();
+    expect_running(&fixture, pid);
+    fixture.stop().expect(0, STOPPED, "");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use daemonocle_tests::{Fixture, Sandbox, copy_program, is_alive, program, skip_unless_root};
 
 const ENEMY: u32 = 12345;
+const VICTIM: u32 = 12346;
 
 #[test]
 fn a_daemon_without_its_file_is_found_each_time() {
@@ -25,7 +26,7 @@ fn a_daemon_without_its_file_is_found_each_time() {
     let copy = sandbox.path("toggle_locks");
     copy_program(program("toggle_locks"), &copy);
 
-    let one = sandbox.fixture("ready");
+    let one = sandbox.fixture("ready").for_everybody();
     let pid = one.started();
     fs::remove_file(one.pid_file()).unwrap();
     let run = sandbox.make_dir("run", 0o755);
@@ -45,6 +46,9 @@ fn a_daemon_without_its_file_is_found_each_time() {
             &[&format!("already running with PID {pid}")],
         );
         assert_eq!(one.status().code(), Some(0), "{trial}");
+        // Who may not look at it has only the list.
+        let status = one.run(&["status"]).as_user(VICTIM, VICTIM).finish();
+        status.expect_error(1, "", &[&format!("PID {pid} may be the daemon that has lost it")]);
         expect_lost(&many);
     }
     assert!(enemy.is_running());

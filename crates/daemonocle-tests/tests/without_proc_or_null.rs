@@ -31,6 +31,29 @@ fn is_skipped(name: &str) -> bool {
     trial.code() != Some(0)
 }
 
+/// The list of all locks is not among what `ProcSubset=pid` of systemd leaves.
+#[test]
+fn a_deleted_file_without_the_list_of_locks() {
+    const NAME: &str = "a_deleted_file_without_the_list_of_locks";
+    if is_skipped(NAME) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = daemon(&sandbox);
+    let pid = fixture.started();
+    std::fs::remove_file(fixture.pid_file()).unwrap();
+    let script = "mount -t proc -o subset=pid proc /proc && exec \"$@\"";
+    let run = |action| fixture.run(&[action]).through(script).under(&["unshare", "--mount"]);
+    let status = run("status").finish();
+    if status.stderr.contains("mount: ") {
+        return skip(NAME, "no such /proc");
+    }
+    assert!(status.stdout.starts_with(&format!("example -- pid: {pid}, ")), "{status:?}");
+    let why = format!("already running with PID {pid}");
+    run("start").finish().expect_error(1, "Starting example ... FAILED\n", &[&why]);
+    assert_eq!(sandbox.survivors(), [pid], "no second one");
+}
+
 fn daemon(sandbox: &Sandbox) -> Fixture<'_> {
     sandbox.fixture("ready").set("on_hup", "yes")
 }

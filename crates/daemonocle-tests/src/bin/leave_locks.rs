@@ -2,7 +2,8 @@
 //! locks: they stay, under the number of somebody who is gone.
 //!
 //! `leave_locks FILE LOCK...` makes the file if it is missing, takes the locks `claim`, and `life` with
-//! those of the place, as a daemon does, or one of them, and prints its number.
+//! those of the place, as a daemon does, or one of them, and prints its number. The place may be that of
+//! another file, `LEAVE_FOR`.
 
 use std::fs::File;
 
@@ -17,7 +18,8 @@ fn main() -> ! {
         match name.to_str() {
             Some("claim") => Lock::Write.take(&file, CLAIM..CLAIM + 1),
             Some("life") => {
-                for byte in [&[LIFE, STAYING][..], &places(path.as_ref())].concat() {
+                let of = std::env::var_os("LEAVE_FOR").unwrap_or_else(|| path.clone());
+                for byte in [&[LIFE, STAYING][..], &places(of.as_ref())].concat() {
                     Lock::Own.take(&file, byte..byte + 1);
                 }
             }

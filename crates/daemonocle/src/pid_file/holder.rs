@@ -266,7 +266,8 @@ fn confirm(
         Ok(true) => {}
         Ok(false) => return Ok(Confirmed::Not),
         // ... and where it may not, whether it acts as somebody who could be the daemon.
-        Err(_) => require_plausible(location, file, pid)?,
+        Err(_) if is_plausible(location, file, pid)? => {}
+        Err(_) => return Ok(Confirmed::Not),
     }
     // The file of another daemon may have been moved here: its holder lives elsewhere.
     let it = Some(Holder::Process(pid));
@@ -280,15 +281,19 @@ fn confirm(
     Ok(Confirmed::Running(running.keeping(program::find(file, pid).map_err(cannot)?)))
 }
 
-/// Refuses a process that acts as a user who neither owns the file nor is the daemon's or our own.
-fn require_plausible(location: &Location, file: &File, pid: Pid) -> Result<(), Error> {
+/// Whether it may be the daemon for all that its user tells. Refuses a process that acts as one who neither
+/// owns the file nor is the daemon's or our own. Our own is the daemon's only until that has given up its
+/// privileges: later the number may have come to one of us, and the lock be that of somebody who is gone.
+fn is_plausible(location: &Location, file: &File, pid: Pid) -> Result<bool, Error> {
     let meta = Meta::of(file).map_err(|error| location.cannot("examine", error))?;
     match proc::user(pid) {
-        Ok(Some(user)) if user != meta.uid && !location.trusted.includes(user) => {
+        Ok(Some(user)) if location.trusted.is_daemons(user) => Ok(true),
+        Ok(Some(user)) if location.trusted.includes(user) => Ok(false),
+        Ok(Some(user)) if user != meta.uid => {
             Err(unidentified(location, "by a process of a user who cannot be the daemon's"))
         }
         // Without /proc there is only the kernel's word for the lock.
-        _ => Ok(()),
+        _ => Ok(true),
     }
 }
 

@@ -141,7 +141,7 @@ pub(super) fn are_absent(location: &Location, dir: Option<(&Dir, Byte)>) -> bool
 pub(super) fn require_visible(location: &Location, dir: &Dir, entry: Byte) -> io::Result<()> {
     let is_hidden = |marker: &Holder| *marker == Holder::Invisible || !proc::is_own();
     match markers(location, dir, entry)?.iter().any(is_hidden) {
-        true => Err(out_of_sight()),
+        true => Err(unseen()),
         false => Ok(()),
     }
 }
@@ -158,8 +158,13 @@ pub(super) fn markers(location: &Location, dir: &Dir, entry: Byte) -> io::Result
     Ok(markers)
 }
 
-pub(super) fn out_of_sight() -> io::Error {
+pub(super) fn unseen() -> io::Error {
     io::Error::other("a process that is out of sight may be the daemon that has lost it")
+}
+
+pub(super) fn out_of_sight(pid: Pid) -> io::Error {
+    let why = "may be the daemon that has lost it, and we may not look at that process";
+    io::Error::other(format!("PID {pid} {why}"))
 }
 
 /// The root directory; `None` for a daemon in another one, which must not have a way out of there.

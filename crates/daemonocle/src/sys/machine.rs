@@ -24,6 +24,16 @@ pub(crate) fn page_size() -> u64 {
     configured(libc::_SC_PAGESIZE)
 }
 
+/// How many bytes of memory there are, sysinfo(2).
+pub(crate) fn memory() -> u64 {
+    let mut info = MaybeUninit::<libc::sysinfo>::zeroed();
+    // SAFETY: it is a place for the answer, and the call cannot fail otherwise.
+    unsafe { libc::sysinfo(info.as_mut_ptr()) };
+    // SAFETY: it was valid before, too: of integers, all zero.
+    let info = unsafe { info.assume_init() };
+    info.totalram.saturating_mul(info.mem_unit.into())
+}
+
 /// A number that the C library has from the kernel, sysconf(3).
 fn configured(name: libc::c_int) -> u64 {
     // SAFETY: takes a number; one that is not known is answered by -1.
@@ -45,6 +55,7 @@ mod tests {
         };
         assert_eq!(told("PAGESIZE")?, Some(page_size()));
         assert_eq!(told("CLK_TCK")?, Some(ticks_per_second()));
+        assert_eq!(told("_PHYS_PAGES")?, Some(memory() / page_size()));
         Ok(())
     }
 }

@@ -28,6 +28,17 @@ impl Trusted {
         [0, self.us, self.daemon].contains(&uid)
     }
 
+    /// Whether the daemon is going to be as we are, with all the rights that we have.
+    pub(crate) fn is_of_our_own(&self) -> bool {
+        self.daemon == self.us
+    }
+
+    /// Whether it is the one that the daemon is going to be. Who asks about a daemon of his own may mean one that
+    /// root has started.
+    pub(crate) fn is_daemons(&self, uid: u32) -> bool {
+        uid == self.daemon || uid == 0 && self.is_of_our_own()
+    }
+
     /// Whether a process with all these users is as good as our own. In a set-user-ID program the
     /// one who runs it is among them, for a daemon of this very program as for ourselves.
     pub(crate) fn is_one_of_us(&self, users: &[u32]) -> bool {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use super::{descriptors, read, require_own};
 use crate::sys::fs::Inode;
+use crate::sys::is_shortage;
 use crate::sys::lock::Byte;
 use crate::sys::process::Pid;
 
@@ -74,8 +75,10 @@ fn open_file(thread: Pid, fd: i32, only: Option<Inode>) -> io::Result<Option<Ope
     let Some(target) = if_open(fs::read_link(&link))? else {
         return Ok(None);
     };
-    let Ok(meta) = fs::metadata(&link) else {
-        return Ok(None);
+    let meta = match fs::metadata(&link) {
+        Err(error) if is_shortage(&error) => return Err(error),
+        Err(_) => return Ok(None),
+        Ok(meta) => meta,
     };
     let inode = Inode::from(&meta);
     if only.is_some_and(|only| only != inode) {
@@ -99,11 +102,12 @@ fn open_file(thread: Pid, fd: i32, only: Option<Inode>) -> io::Result<Option<Ope
 }
 
 /// `None`: the descriptor was closed while the list was read. That it may not be looked at, although
-/// its number may be (it takes more rights, ptrace(2)), is an error.
+/// its number may be (it takes more rights, ptrace(2)), is an error, and so is that something is short.
 pub(super) fn if_open<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        Err(error) if is_denied(&error) || is_shortage(&error) => Err(error),
         Err(_) => Ok(None),
     }
 }

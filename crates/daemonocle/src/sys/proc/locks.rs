@@ -8,15 +8,15 @@
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::files::if_open;
 use super::{descriptors, is_gone, numbers, read, require_own};
-use crate::sys::fd::has_passed;
+use crate::sys::fd::{deadline_in, has_passed};
 use crate::sys::fs::Inode;
 use crate::sys::lock::Byte;
 use crate::sys::process::Pid;
-use crate::sys::retry;
+use crate::sys::{is_shortage, retry};
 
 /// A lock that a process holds on some file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,30 +32,40 @@ pub(crate) struct Search {
     pub(crate) found: Vec<HeldLock>,
     /// Whether there can be no others.
     pub(crate) is_complete: bool,
-    /// Whether it came to its end in time.
+    /// Whether it came to its end in time, at least once.
     pub(crate) is_over: bool,
 }
 
+/// How often a list is read: so many times, but not again after so long, or if it has come in less pieces.
+#[derive(Clone, Copy)]
+pub(crate) struct Often {
+    pub(crate) times: usize,
+    pub(crate) within: Duration,
+    pub(crate) unless: usize,
+}
+
 /// The record locks for writing that begin at one of the bytes sought, on any file, of processes that are
-/// `wanted`, by the kernel's list of all locks (/proc/locks, proc(5)). None where /proc does not tell.
+/// `wanted`, by the kernel's list of all locks (/proc/locks, proc(5)); `None` where there is no such list.
 ///
-/// So many times is a list read that comes in more than one piece: it may change between two, and then
-/// lack what was there all the time. It is never complete: who takes locks and drops them again can bring
-/// that about each time, and a list that has become short while it was read looks like one piece.
+/// A list that comes in more than one piece may change between two, and then lack what was there all the time.
+/// So it is read `often`. It is never complete: who takes locks and drops them again can bring that about each
+/// time, and a list that has become short while it was read looks like one piece.
 pub(crate) fn listed_locks(
     is_sought: &dyn Fn(Byte) -> bool,
-    readings: usize,
+    often: Often,
     wanted: &mut dyn FnMut(Pid) -> bool,
     deadline: Option<Instant>,
-) -> io::Result<Search> {
-    let mut search = Search { found: Vec::new(), is_complete: true, is_over: true };
+) -> io::Result<Option<Search>> {
+    let mut search = Search { found: Vec::new(), is_complete: false, is_over: false };
     if require_own().is_err() {
-        return Ok(search);
+        // Whoever is in it cannot be asked, nor named.
+        return Ok(Some(Search { is_complete: true, is_over: true, ..search }));
     }
-    for _ in 0..readings {
+    let enough = deadline_in(often.within);
+    for _ in 0..often.times {
         let mut list = match File::open("/proc/locks") {
             Ok(list) => list,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let pieces = read_lines(&mut list, deadline, &mut |line| {
@@ -68,13 +78,12 @@ pub(crate) fn listed_locks(
                 search.found.insert(place, lock);
             }
         })?;
-        search.is_complete = false;
-        search.is_over = pieces.is_some();
-        if matches!(pieces, None | Some(0 | 1)) {
+        search.is_over |= pieces.is_some();
+        if pieces.is_none_or(|pieces| pieces < often.unless) || has_passed(enough) {
             break;
         }
     }
-    Ok(search)
+    Ok(Some(search))
 }
 
 /// The same, by the open files of all the processes that are `wanted`. Their number does not grow with
@@ -87,15 +96,14 @@ pub(crate) fn locks_by_process(
     let mut search = Search { found: Vec::new(), is_complete: true, is_over: true };
     require_own()?;
     for pid in numbers("/proc")?.into_iter().filter_map(Pid::new) {
-        if has_passed(deadline) {
-            search.is_complete = false;
-            search.is_over = false;
-            break;
-        }
         if wanted(pid) {
-            match locks_of(pid, is_sought) {
+            match locks_of(pid, is_sought, deadline) {
                 Ok(locks) => search.found.extend(locks),
                 Err(error) if is_gone(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    return Ok(Search { is_complete: false, is_over: false, ..search });
+                }
+                Err(error) if is_shortage(&error) => return Err(error),
                 Err(_) => search.is_complete = false,
             }
         }
@@ -107,12 +115,20 @@ pub(crate) fn locks_by_process(
 /// descriptor, not those of the file.
 const WRITE: u32 = 0o200;
 
-/// Such locks of one process. Asks nothing of the files themselves, which may be on a server that
-/// does not answer.
-fn locks_of(pid: Pid, is_sought: &dyn Fn(Byte) -> bool) -> io::Result<Vec<HeldLock>> {
+/// Such locks of one process; an error if there is not enough time. Asks nothing of the files themselves,
+/// which may be on a server that does not answer.
+pub(crate) fn locks_of(
+    pid: Pid,
+    is_sought: &dyn Fn(Byte) -> bool,
+    deadline: Option<Instant>,
+) -> io::Result<Vec<HeldLock>> {
     let mut locks = Vec::new();
     let (thread, descriptors) = descriptors(pid)?;
     for fd in descriptors {
+        // At each of them the kernel tells of all the locks that a process has on the file, however many.
+        if has_passed(deadline) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         // A lock for writing is on what is open for writing. Of a directory, which is not, the locks of all
         // others would be listed here as well.
         let is_for_writing = |link: Metadata| link.mode() & WRITE != 0;

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{is_gone, read};
-use crate::sys::machine::page_size;
+use crate::sys::machine::{self, page_size};
 use crate::sys::process::Pid;
 
 /// The memory of a process in bytes: its proportional share (PSS), or, where only its owner may
@@ -24,8 +24,13 @@ pub(crate) fn of_process(pid: Pid) -> io::Result<u64> {
 
 /// The memory of the machine in bytes.
 pub(crate) fn of_machine() -> io::Result<u64> {
-    let bytes = parse_bytes(&read("/proc/meminfo")?, "MemTotal:");
-    bytes.ok_or_else(|| io::Error::other("no MemTotal in /proc/meminfo"))
+    match read("/proc/meminfo") {
+        Ok(text) => parse_bytes(&text, "MemTotal:")
+            .ok_or_else(|| io::Error::other("no MemTotal in /proc/meminfo")),
+        // A /proc of processes alone (`subset=pid`, proc(5)). In a container the other one may tell of its share.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(machine::memory()),
+        Err(error) => Err(error),
+    }
 }
 
 /// What the file tells in units of 1024.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags, RawDir};
 
 use super::process::{self, Pid, group_of};
-use super::{check, machine, retry};
+use super::{check, is_shortage, machine, retry};
 use crate::error::reason;
 
 /// The fields of /proc/PID/stat that are used here.
@@ -55,7 +55,9 @@ impl Stat {
 
     /// Whether no code of the process will run any more, though it may not have closed its files yet.
     pub(crate) fn is_on_its_way_out(&self) -> bool {
-        self.is_exiting() && (self.threads <= 1 || living_thread(self.pid).is_none())
+        // In doubt it is not.
+        let is_last = || living_thread(self.pid).is_ok_and(|thread| thread.is_none());
+        self.is_exiting() && (self.threads <= 1 || is_last())
     }
 }
 
@@ -194,7 +196,9 @@ pub(crate) fn is_set_id(pid: Pid) -> bool {
         program("/proc/self/exe")
             .is_ok_and(|ours| (ours.dev(), ours.ino()) == (its.dev(), its.ino()))
     };
-    program(&format!("/proc/{pid}/exe")).is_ok_and(|its| its.mode() & SET_ID != 0 && !is_ours(&its))
+    let whom = spokesman(pid).unwrap_or(pid);
+    program(&format!("/proc/{whom}/exe"))
+        .is_ok_and(|its| its.mode() & SET_ID != 0 && !is_ours(&its))
 }
 
 /// The user a process acts as: `None` when it has ended.
@@ -221,7 +225,7 @@ pub(crate) fn users(pid: Pid) -> io::Result<Vec<u32>> {
 /// Whether a process sees the same mounted file systems as we do; only its owner and root may ask.
 pub(crate) fn shares_mounts(pid: Pid) -> io::Result<bool> {
     let namespace = |who: &str| fs::read_link(format!("/proc/{who}/ns/mnt"));
-    Ok(namespace(&pid.to_string())? == namespace("self")?)
+    Ok(namespace(&spokesman(pid)?.to_string())? == namespace("self")?)
 }
 
 /// Whether it is on its way out, or killed and about to notice.
@@ -243,30 +247,46 @@ fn is_killed(entry: &str) -> io::Result<bool> {
 }
 
 /// A thread of a process whose main thread has ended that goes on (pthread_exit(3)).
-fn living_thread(pid: Pid) -> Option<Pid> {
-    let threads = numbers(&format!("/proc/{pid}/task")).ok()?.into_iter().filter_map(Pid::new);
-    let is_alive = |thread: &Pid| {
+fn living_thread(pid: Pid) -> io::Result<Option<Pid>> {
+    let is_alive = |thread: Pid| -> io::Result<bool> {
         let entry = format!("/proc/{pid}/task/{thread}");
-        let stat = read(&format!("{entry}/stat")).ok().and_then(|text| parse_stat(text.as_bytes()));
-        stat.is_some_and(|stat| !stat.is_exiting()) && !is_killed(&entry).unwrap_or(true)
+        let stat = parse_stat(read(&format!("{entry}/stat"))?.as_bytes());
+        Ok(stat.is_some_and(|stat| !stat.is_exiting()) && !is_killed(&entry)?)
     };
-    { threads }.find(is_alive)
+    let threads = match numbers(&format!("/proc/{pid}/task")) {
+        Err(error) if is_gone(&error) => return Ok(None),
+        threads => threads?,
+    };
+    for thread in threads.into_iter().filter_map(Pid::new) {
+        match is_alive(thread) {
+            Ok(true) => return Ok(Some(thread)),
+            Err(error) if is_shortage(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
-/// Whether we may look at the files of a process; who has gone has none.
-pub(crate) fn may_be_examined(pid: Pid) -> bool {
-    descriptors(pid).map_or_else(|error| is_gone(&error), |_| true)
+/// The thread that is to be asked about a process: the main thread, which has nothing to show any more when
+/// it has ended before another one.
+fn spokesman(pid: Pid) -> io::Result<Pid> {
+    match stat(pid)? {
+        Some(stat) if stat.is_exiting() => Ok(living_thread(pid)?.unwrap_or(pid)),
+        _ => Ok(pid),
+    }
 }
 
-/// The descriptors of a process, and the thread to be asked for them: the main thread has none any more when
-/// it has ended.
+/// The descriptors of a process, and the thread to be asked for them.
 pub(super) fn descriptors(pid: Pid) -> io::Result<(Pid, Vec<i32>)> {
     let of = |thread: Pid| Ok((thread, numbers(&format!("/proc/{thread}/fd"))?));
-    match of(pid)? {
-        (_, none) if none.is_empty() && stat(pid)?.is_some_and(|stat| stat.has_ended()) => {
-            living_thread(pid).map_or(Ok((pid, none)), of)
-        }
-        some => Ok(some),
+    match of(pid) {
+        Ok((_, none)) if none.is_empty() => of(spokesman(pid)?),
+        // Of a thread that has ended, nobody but root may ask any more.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => match spokesman(pid)? {
+            other if other != pid => of(other),
+            _ => Err(error),
+        },
+        result => result,
     }
 }
 
