@@ -177,20 +177,47 @@ fn a_shortage_of_threads_is_told() {
     let sandbox = Sandbox::new();
     let fixture = sandbox.fixture("polite").set("on_hup", "yes");
     // In bytes: less than there is already.
-    let mut cases = vec![(Resource::As, 1 << 20)];
+    let mut cases = vec![(Resource::As, 1 << 20, "Cannot allocate memory")];
     match is_root() {
         true => skip("a_shortage_of_threads_is_told", "root may have any number of processes"),
-        false => cases.push((Resource::Nproc, 0)),
+        false => cases.push((Resource::Nproc, 0, "Resource temporarily unavailable")),
     }
-    for (resource, few) in cases {
+    for (resource, few, why) in cases {
         let pid = fixture.started();
         let before = limit(pid, resource, few);
-        let why = "ERROR: cannot reload: cannot start a thread: Resource temporarily unavailable\n";
-        fixture.reload().expect(1, FAILED, why);
+        let why = format!("ERROR: cannot reload: cannot start a thread: {why}\n");
+        fixture.reload().expect(1, FAILED, &why);
         before();
         fixture.reload().expect(0, RELOADED, "");
         fixture.stop().expect(0, STOPPED, "");
     }
+}
+
+/// Also if there is enough for the thread, and not for what it does.
+#[test]
+fn a_shortage_of_memory_ends_nobody() {
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("on_hup", "yes");
+    let pid = fixture.started();
+    let size = status_field(pid, "VmSize");
+    let size: u64 = size.trim_end_matches(" kB").parse().unwrap();
+    let mut failures = 0;
+    // In KiB.
+    for more in (0..8_000).step_by(100) {
+        let before = limit(pid, Resource::As, (size + more) << 10);
+        let output = fixture.reload();
+        before();
+        if output.code() == Some(0) {
+            break;
+        }
+        failures += 1;
+        assert_eq!((output.code(), &*output.stdout), (Some(1), FAILED), "{more}: {output:?}");
+        assert!(output.stderr.starts_with("ERROR: cannot reload: "), "{more}: {output:?}");
+        assert!(is_alive(pid), "{more}");
+    }
+    assert!(failures > 0);
+    fixture.reload().expect(0, RELOADED, "");
+    fixture.stop().expect(0, STOPPED, "");
 }
 
 /// Gives a process less; what it had before, when it is called.

@@ -5,10 +5,32 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::thread::{Builder, JoinHandle};
 
+use super::check;
+
 /// Runs `f`, which may be other people's code, in a new thread with this name, of 15 bytes at most
 /// (pthread_setname_np(3)).
 pub(crate) fn spawn(name: &str, f: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
     Builder::new().name(name.into()).spawn(f)
+}
+
+/// As the standard library's.
+const STACK: usize = 2 << 20;
+
+/// Makes sure that there is memory for a thread of ours and for all that it may ask for: where there is none, an
+/// allocation ends the process, and a thread that was not made is an error. Tried and given back (mmap(2)), so
+/// that somebody else may take it meanwhile.
+pub(crate) fn require_memory() -> io::Result<()> {
+    /// Ample, also where the C library has no room for a heap of the thread and each allocation is a page.
+    const ROOM: usize = 4 << 20;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping, where the kernel likes it, touches nobody's memory.
+    let place = unsafe { libc::mmap(std::ptr::null_mut(), STACK + ROOM, access, flags, -1, 0) };
+    if place == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is the mapping just made, which nobody has been told of.
+    check(unsafe { libc::munmap(place, STACK + ROOM) }).map(drop)
 }
 
 /// What a thread of ours does, under this name.
@@ -22,8 +44,6 @@ struct Task(&'static CStr, Box<dyn FnMut() + Send>);
 /// a heap of its own. A start would wait for it all, and where there is no memory for that stack, the
 /// standard library ends the process. This one begins with what it has, or is an error.
 pub(crate) fn spawn_plain(name: &'static CStr, f: Box<dyn FnMut() + Send>) -> io::Result<()> {
-    /// As the standard library's.
-    const STACK: usize = 2 << 20;
     let task = Box::into_raw(Box::new(Task(name, f)));
     let result = with_stack(STACK, |attributes| {
         let mut thread = MaybeUninit::uninit();

@@ -319,7 +319,7 @@ pub(crate) fn open_output(path: &Path, trusted: Trusted) -> io::Result<File> {
     let parent = Dir::open(parent, Missing::Fail, |_| Ok(())).map_err(|error| error.error)?;
     let flags =
         OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOCTTY | OFlags::NONBLOCK;
-    // Reduced by the umask, which has been set.
+    // Reduced by the umask, which has been set, or by the directory's default access control list (acl(5)).
     let file = parent.open_with(name, flags, Mode::from_raw_mode(0o666))?;
     let meta = Meta::of(&file)?;
     let dir = Meta::of(&parent)?;
