@@ -165,7 +165,11 @@ fn reloaded(code: i32, stdout: &str, stderr: &str) -> Option<Claim> {
         {
             Some(Claim::Nothing)
         }
-        (1, _) if stderr.contains(" cannot reload, since somebody has deleted or moved ") => {
+        // Of one whose start was killed, for one.
+        (1, _)
+            if stderr.contains(" cannot reload, since somebody has deleted or moved ")
+                || stderr.ends_with(", or is about to end\n") =>
+        {
             let pid = stderr.strip_prefix("ERROR: process ")?.split(' ').next()?;
             Some(Claim::Running(pid.parse().ok()?))
         }
