@@ -26,8 +26,8 @@ const BRIEFLY: Duration = Duration::from_millis(500);
 /// How often it is read to find somebody...
 const A_FEW_TIMES: Often = Often { times: 4, within: BRIEFLY, unless: 2 };
 /// ... and to believe that there is nobody, where some may not be looked at, and it is all there is. Somebody
-/// who makes readers skip what is behind his own locks succeeds with about one in ten.
-const MANY_TIMES: Often = Often { times: 32, within: Duration::from_secs(1), unless: 0 };
+/// who makes readers skip what is behind his own locks succeeds with about every second reading.
+const MANY_TIMES: Often = Often { times: 16, within: Duration::from_secs(1), unless: 0 };
 
 /// The daemon that lives by a file that was at `location`, if there is one; `entry` is the directory and
 /// the byte of the file there, where the directory still exists. Anything that can be brought about by somebody without

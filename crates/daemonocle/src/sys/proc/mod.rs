@@ -10,6 +10,7 @@ pub(in crate::sys) mod model;
 use std::fs;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
@@ -124,10 +125,14 @@ pub(super) fn read(path: &str) -> io::Result<String> {
     }
 }
 
+fn open_dir(dir: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    retry(|| Ok(rustix::fs::open(dir, flags, Mode::empty())?))
+}
+
 /// The names in a directory of /proc that are numbers, of processes or descriptors.
 pub(super) fn numbers(dir: &str) -> io::Result<Vec<i32>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = retry(|| Ok(rustix::fs::open(dir, flags, Mode::empty())?))?;
+    let dir = open_dir(dir)?;
     // Room for the longest name many times over.
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut entries = RawDir::new(dir, &mut buffer);
@@ -196,9 +201,14 @@ pub(crate) fn is_set_id(pid: Pid) -> bool {
         program("/proc/self/exe")
             .is_ok_and(|ours| (ours.dev(), ours.ino()) == (its.dev(), its.ino()))
     };
-    let whom = spokesman(pid).unwrap_or(pid);
-    program(&format!("/proc/{whom}/exe"))
-        .is_ok_and(|its| its.mode() & SET_ID != 0 && !is_ours(&its))
+    let its = match program(&format!("/proc/{pid}/exe")) {
+        // It has none any more, which another thread of it may have.
+        Err(error) if is_gone(&error) => {
+            spokesman(pid).and_then(|thread| program(&format!("/proc/{thread}/exe")))
+        }
+        its => its,
+    };
+    its.is_ok_and(|its| its.mode() & SET_ID != 0 && !is_ours(&its))
 }
 
 /// The user a process acts as: `None` when it has ended.
@@ -276,13 +286,30 @@ fn spokesman(pid: Pid) -> io::Result<Pid> {
     }
 }
 
+/// Whether it has more threads than one, quickly: its threads are directories, of which each has a link (stat(2)).
+fn has_threads(pid: Pid) -> bool {
+    fs::metadata(format!("/proc/{pid}/task")).is_ok_and(|task| task.nlink() > 3)
+}
+
+/// Whether we may look at the files of a process, as far as that can be told quickly.
+fn may_be_examined(pid: Pid) -> bool {
+    match open_dir(&format!("/proc/{pid}/fd")) {
+        Err(error) if is_denied(&error) => has_threads(pid),
+        _ => true,
+    }
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
 /// The descriptors of a process, and the thread to be asked for them.
 pub(super) fn descriptors(pid: Pid) -> io::Result<(Pid, Vec<i32>)> {
     let of = |thread: Pid| Ok((thread, numbers(&format!("/proc/{thread}/fd"))?));
     match of(pid) {
         Ok((_, none)) if none.is_empty() => of(spokesman(pid)?),
         // Of a thread that has ended, nobody but root may ask any more.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => match spokesman(pid)? {
+        Err(error) if is_denied(&error) && has_threads(pid) => match spokesman(pid)? {
             other if other != pid => of(other),
             _ => Err(error),
         },
