@@ -207,7 +207,7 @@ fn a_daemon_with_a_capability_that_its_user_has_not() {
     // Without its file there are only locks, which may be those of somebody who is gone, under his number.
     let file = fs::read(fixture.pid_file()).unwrap();
     fs::rename(fixture.pid_file(), run.join("moved")).unwrap();
-    let why = format!("PID {pid} may be the daemon that has lost it, and we may not look at");
+    let why = format!("PID {pid} may be the daemon that has lost it, and nothing proves it");
     act("start").expect_error(1, FAILED, &[&why]);
     act("stop").expect_error(1, "", &[&why]);
     assert!(is_alive(pid));

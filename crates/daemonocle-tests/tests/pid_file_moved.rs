@@ -138,7 +138,7 @@ fn even_to_a_user_who_may_not_examine_it() {
     assert!(stop.stderr.contains(&format!("(PID {pid})")), "{stop:?}");
     // The locks alone are no evidence: they can be those of somebody who is gone, under his number.
     fs::remove_file(sandbox.path("example.pid")).unwrap();
-    let why = format!("PID {pid} may be the daemon that has lost it, and we may not look at");
+    let why = format!("PID {pid} may be the daemon that has lost it, and nothing proves it");
     for action in ["status", "stop"] {
         run(action).expect_error(1, "", &[&why]);
     }

@@ -15,9 +15,9 @@ use crate::sys::process::Pid;
 
 use super::access::{no_dir, open_dir, open_or_create};
 use super::attempt::{Site, Taken, evict};
-use super::holder::Running;
 use super::look::running_for_a_reader;
-use super::{PidFile, orphan, place};
+use super::orphan::{Lost, perhaps};
+use super::{LONG, PidFile, orphan, place};
 
 /// The answer to an attempt to claim a PID file.
 pub(crate) enum Claim {
@@ -37,7 +37,7 @@ pub(crate) fn claim(
     match seize(location, config, patience)? {
         Seized::By(pid) => Ok(Claim::Running(pid)),
         Seized::File(held) => {
-            let orphan = orphan::find(location, Some(held.entry()));
+            let orphan = orphan::find(location, Some(held.entry()), deadline_in(LONG));
             held.settle(location, config, orphan)
         }
     }
@@ -59,13 +59,14 @@ pub(crate) fn claim_all<'a>(
         Ok(Seized::File(held)) => Some((*location, held.entry())),
         _ => None,
     });
-    let mut are_without = orphan::are_without(held.collect()).into_iter();
+    let deadline = deadline_in(LONG);
+    let mut are_without = orphan::are_without(held.collect(), deadline).into_iter();
     let claim = |(location, config, seized): (_, _, Result<_, _>)| match seized? {
         Seized::By(pid) => Ok(Claim::Running(pid)),
         Seized::File(held) => {
             let orphan = match are_without.next() {
                 Some(true) => Ok(None),
-                _ => orphan::find(location, Some(held.entry())),
+                _ => orphan::find(location, Some(held.entry()), deadline),
             };
             held.settle(location, config, orphan)
         }
@@ -137,10 +138,16 @@ impl Held {
         self,
         location: &Location,
         config: &Config,
-        orphan: io::Result<Option<Running>>,
+        orphan: io::Result<Option<Lost>>,
     ) -> Result<Claim, Error> {
         let Self { file, dir, inode, is_new, places, was_broken } = self;
-        match orphan.map_err(|error| location.cannot("look for", error)) {
+        let daemon = match orphan {
+            Ok(Some(Lost::Perhaps(pid))) => Err(perhaps(pid)),
+            Ok(Some(Lost::Daemon(running))) => Ok(Some(running)),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match daemon.map_err(|error| location.cannot("look for", error)) {
             Ok(None) => {
                 let mode = 0o644 & !config.settings().umask;
                 let mut file = PidFile { mode, ..PidFile::new(location, file, dir, inode, places) };

@@ -15,6 +15,7 @@ use crate::sys::process::{Pid, PidFd};
 
 use super::access::{existing_dir, inode_in, inspect_file, is_unpublished, open_existing};
 use super::holder::{self, Presence, Running, Startup};
+use super::orphan::{Lost, perhaps};
 use super::{LONG, RELOADS, STARTUP, UNREADY, orphan, own, place};
 
 /// Whether this daemon reloads when it is asked to.
@@ -33,10 +34,13 @@ pub(crate) fn offers_reload(location: &Location, running: &Running) -> Result<bo
 
 /// Looks who holds the PID file at `location`. Reads, and changes nothing.
 pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
+    look_until(location, deadline_in(LONG))
+}
+
+fn look_until(location: &Location, deadline: Option<Instant>) -> Result<Presence, Error> {
     // A daemon may have come up since its file was missed, or removed it since it was found. Only one that is
     // found twice, and whose file is missed in between, has lost it. Each further turn is owed to another one.
     let mut suspect = None;
-    let deadline = deadline_in(LONG);
     loop {
         let (presence, dir) = look_in_place(location)?;
         // Where somebody is starting, he may only be about to find that there is a daemon, which has lost its
@@ -45,12 +49,15 @@ pub(crate) fn look(location: &Location) -> Result<Presence, Error> {
             return Ok(presence);
         }
         let entry = dir.as_ref().map(|dir| (dir, place::of_entry(dir.inode(), location)));
-        let orphan = orphan::find(location, entry).map_err(|e| location.cannot("look for", e))?;
-        let Some(running) = orphan else {
+        let cannot = |error| location.cannot("look for", error);
+        let Some(lost) = orphan::find(location, entry, deadline).map_err(cannot)? else {
             return Ok(presence);
         };
-        if suspect.replace(running.holder) == Some(running.holder) {
-            return Ok(Presence::Running(running));
+        if suspect.replace(lost.holder()) == Some(lost.holder()) {
+            return match lost {
+                Lost::Daemon(running) => Ok(Presence::Running(running)),
+                Lost::Perhaps(pid) => Err(cannot(perhaps(pid))),
+            };
         }
         keep_up(location, deadline)?;
     }
@@ -67,11 +74,12 @@ pub(crate) fn look_all<'a>(
         }
         _ => None,
     });
-    let mut are_without = orphan::are_without(missed.collect()).into_iter();
+    let deadline = deadline_in(LONG);
+    let mut are_without = orphan::are_without(missed.collect(), deadline).into_iter();
     let looks = looks.into_iter().map(|(location, seen)| match seen? {
         (Presence::Running(running), _) => Ok(Presence::Running(running)),
         (presence, Some(_)) if are_without.next() == Some(true) => Ok(presence),
-        _ => look(location),
+        _ => look_until(location, deadline),
     });
     looks.collect()
 }

@@ -33,6 +33,7 @@ mod place;
 mod program;
 mod signs;
 mod succession;
+mod suspect;
 mod sweep;
 
 use std::ffi::OsString;

@@ -139,32 +139,34 @@ pub(super) fn are_absent(location: &Location, dir: Option<(&Dir, Byte)>) -> bool
 
 /// Makes sure that whoever has signs for the entry would be found in /proc.
 pub(super) fn require_visible(location: &Location, dir: &Dir, entry: Byte) -> io::Result<()> {
-    let is_hidden = |marker: &Holder| *marker == Holder::Invisible || !proc::is_own();
-    match markers(location, dir, entry)?.iter().any(is_hidden) {
-        true => Err(unseen()),
-        false => Ok(()),
-    }
-}
-
-/// Who has marks for the entry, on the kernel's word, which names one for each directory.
-pub(super) fn markers(location: &Location, dir: &Dir, entry: Byte) -> io::Result<Vec<Holder>> {
-    let root = root(location)?;
-    let mut markers = Vec::new();
-    for dir in root.iter().chain([dir]) {
-        if let Some(dir) = dir.open_readable()? {
-            markers.extend(lock::marker(&dir, place::beside(entry))?);
+    let is_hidden = |marker: Holder| marker == Holder::Invisible || !proc::is_own();
+    for dir in marked_dirs(location, dir)? {
+        if lock::marker(&dir, place::beside(entry))?.is_some_and(is_hidden) {
+            return Err(unseen());
         }
     }
-    Ok(markers)
+    Ok(())
+}
+
+/// Whether anybody has made marks for the entry, or what looks like them.
+pub(super) fn are_marked(location: &Location, dir: &Dir, entry: Byte) -> io::Result<bool> {
+    for dir in marked_dirs(location, dir)? {
+        if lock::is_locked(&dir, place::beside(entry))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The directories that have a daemon's marks, as far as they may be read.
+fn marked_dirs(location: &Location, dir: &Dir) -> io::Result<Vec<OwnedFd>> {
+    let root = root(location)?;
+    let all = root.iter().chain([dir]).map(Dir::open_readable);
+    all.filter_map(io::Result::transpose).collect()
 }
 
 pub(super) fn unseen() -> io::Error {
     io::Error::other("a process that is out of sight may be the daemon that has lost it")
-}
-
-pub(super) fn out_of_sight(pid: Pid) -> io::Error {
-    let why = "may be the daemon that has lost it, and we may not look at that process";
-    io::Error::other(format!("PID {pid} {why}"))
 }
 
 /// The root directory; `None` for a daemon in another one, which must not have a way out of there.

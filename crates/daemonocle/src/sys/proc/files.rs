@@ -7,8 +7,10 @@ use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use super::{descriptors, read, require_own};
+use crate::sys::fd::has_passed;
 use crate::sys::fs::Inode;
 use crate::sys::is_shortage;
 use crate::sys::lock::Byte;
@@ -56,19 +58,40 @@ impl OpenFile {
 }
 
 /// The files that a process has open, or this one only; only its owner and root may ask.
-pub(crate) fn open_files(pid: Pid, only: Option<Inode>) -> io::Result<Vec<OpenFile>> {
+/// Not being able to tell by the deadline is an error as well.
+pub(crate) fn open_files(
+    pid: Pid,
+    only: Option<Inode>,
+    deadline: Option<Instant>,
+) -> io::Result<Vec<OpenFile>> {
     require_own()?;
     let mut files = Vec::new();
     let (thread, descriptors) = descriptors(pid)?;
     for fd in descriptors {
+        if has_passed(deadline) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         files.extend(open_file(thread, fd, only)?);
     }
     Ok(files)
 }
 
+/// The paths of deleted files among the first descriptors of a process; none where it may not be looked at.
+pub(crate) fn deleted_paths(pid: Pid, first: usize) -> Vec<PathBuf> {
+    let Ok((thread, descriptors)) = descriptors(pid) else { return Vec::new() };
+    let links = descriptors.into_iter().take(first);
+    let paths = links.filter_map(|fd| {
+        let path = fs::read_link(format!("/proc/{thread}/fd/{fd}")).ok()?;
+        Some(OsStr::from_bytes(path.as_os_str().as_bytes().strip_suffix(MARK)?).into())
+    });
+    paths.collect()
+}
+
+/// What the kernel puts behind the path of one that has none any more.
+const MARK: &[u8] = b" (deleted)";
+
 /// `None`: it is another one than `only`, or not open any more.
 fn open_file(thread: Pid, fd: i32, only: Option<Inode>) -> io::Result<Option<OpenFile>> {
-    const MARK: &[u8] = b" (deleted)";
     let link = format!("/proc/{thread}/fd/{fd}");
     // Asked first: where this may be seen and the file itself not, somebody has made a file that even root may
     // not look at (fuse(4)), and it is none of ours.

@@ -11,6 +11,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
@@ -143,7 +144,7 @@ pub(super) fn numbers(dir: &str) -> io::Result<Vec<i32>> {
     Ok(numbers)
 }
 
-fn is_gone(error: &io::Error) -> bool {
+pub(crate) fn is_gone(error: &io::Error) -> bool {
     // ESRCH: it ended between open(2) and read(2).
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
@@ -151,6 +152,12 @@ fn is_gone(error: &io::Error) -> bool {
 /// The calling process's own; `None` without /proc.
 pub(crate) fn own_stat() -> Option<Stat> {
     parse_stat(read("/proc/self/stat").ok()?.as_bytes())
+}
+
+/// Every process that this PID namespace shows, the dead ones included.
+pub(crate) fn all() -> io::Result<impl Iterator<Item = Pid>> {
+    require_own()?;
+    Ok(numbers("/proc")?.into_iter().filter_map(Pid::new))
 }
 
 /// Every process of the group that this PID namespace shows, the dead ones included.
@@ -209,6 +216,23 @@ pub(crate) fn is_set_id(pid: Pid) -> bool {
         its => its,
     };
     its.is_ok_and(|its| its.mode() & SET_ID != 0 && !is_ours(&its))
+}
+
+/// Whether a process runs the program that we are, or one that has taken its place since, as far as that can be
+/// seen.
+pub(crate) fn is_our_program(pid: Pid) -> bool {
+    const MARK: &[u8] = b" (deleted)";
+    let whom = spokesman(pid).unwrap_or(pid).to_string();
+    let program = |who: &str| -> io::Result<_> {
+        let link = format!("/proc/{who}/exe");
+        let path = fs::read_link(&link)?.into_os_string().into_vec();
+        let path = path.strip_suffix(MARK).unwrap_or(&path).to_vec();
+        Ok((fs::metadata(&link).map(|meta| (meta.dev(), meta.ino()))?, path))
+    };
+    match (program(&whom), program("self")) {
+        (Ok((its, its_path)), Ok((ours, our_path))) => its == ours || its_path == our_path,
+        _ => false,
+    }
 }
 
 /// The user a process acts as: `None` when it has ended.
