@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use daemonocle_tests::{Fixture, Run, Sandbox, is_alive, skip, skip_unless_there_is};
+use daemonocle_tests::{
+    Fixture, Pid, Run, Sandbox, eventually, is_alive, skip, skip_unless_there_is, stat,
+};
+use rustix::process::Signal;
 
 const FAILED: &str = "Starting example ... FAILED\n";
 
@@ -94,4 +97,31 @@ fn a_flood_by_a_process_that_outlives_the_daemon() {
     };
     let parts = ["flood\n", "ERROR: Child exited immediately with exit code 5\n"];
     fails(&fixture, start, Duration::ZERO, 5, &parts);
+}
+
+/// What the daemon has told in time counts also for a start that was stopped meanwhile (Ctrl-Z).
+#[test]
+fn a_start_that_is_stopped_until_its_time_is_up() {
+    const NAME: &str = "a_start_that_is_stopped_until_its_time_is_up";
+    if skip_unless_there_is("strace", NAME) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fixture = sandbox.fixture("polite").set("start", "1");
+    // When it has heard who the daemon is, and nothing else.
+    let log = sandbox.path("calls").display().to_string();
+    let stop = ["strace", "-o", &log, "-e", "inject=recvfrom:signal=SIGSTOP:when=2"];
+    let strace = fixture.run(&["start"]).under(&stop).spawn();
+    eventually("the start is held", || {
+        sandbox.read("calls").contains("stopped by SIGSTOP") || !strace.stderr().is_empty()
+    });
+    let is_start = |pid: &Pid| stat(*pid).is_some_and(|it| it.parent == strace.pid());
+    let Some(start) = sandbox.survivors().into_iter().find(is_start) else {
+        return skip(NAME, "strace cannot trace");
+    };
+    let began = Instant::now();
+    eventually("its time is up", || began.elapsed() > Duration::from_millis(1_500));
+    sandbox.signal(start, Signal::CONT);
+    strace.finish().expect(0, "Starting example ... OK\n", "");
+    fixture.stop().expect(0, "Stopping example ... OK\n", "");
 }

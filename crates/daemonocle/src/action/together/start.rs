@@ -312,8 +312,8 @@ impl Crew {
         }
         match member.state {
             State::Coming => {
-                let step = member.watch.on_deadline();
-                self.on_step(index, Ok(step));
+                let step = member.watch.hear_out();
+                self.on_step(index, step);
             }
             _ if member.watch.insist(|order| order.give(&self.reins, index)) => {}
             _ => member.settle(self.reins.guardian),

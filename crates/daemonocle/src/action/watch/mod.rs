@@ -182,10 +182,26 @@ impl Watch {
                 self.child = None;
                 self.on_guardians_death()
             }
-            // Whoever writes or talks without end must not hold the clock up.
-            Step::Nothing if self.is_late() => Ok(self.on_deadline()),
+            Step::Nothing if self.is_late() => self.hear_out(),
             step => Ok(step),
         }
+    }
+
+    /// Takes what has been told until the deadline. This process may have been stopped, and hear of it only now.
+    pub(super) fn hear_out(&mut self) -> Result<Step, Failure> {
+        /// More than there are to be told; whoever talks without end must not hold the clock up.
+        const MOST: usize = 16;
+        for _ in 0..MOST {
+            let is_talking = wait_readable([self.talk()], deadline_in(Duration::ZERO));
+            if !matches!(is_talking, Ok([true])) {
+                break;
+            }
+            match self.hear()? {
+                Step::Nothing => {}
+                step => return Ok(step),
+            }
+        }
+        Ok(self.on_deadline())
     }
 
     /// What it means that our own child is dead: a daemon that it has not named will not be named.
