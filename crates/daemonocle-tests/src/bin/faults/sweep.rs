@@ -29,7 +29,13 @@ pub(crate) fn main() -> ExitCode {
             }
             ("--only", _) => only = arguments.next().map(|text| point(&text).unwrap()),
             (_, Some(scenario)) => chosen.push(scenario),
-            _ => panic!("unknown: {argument}"),
+            _ => {
+                let names = ALL.map(Scenario::name).join("|");
+                eprintln!(
+                    "usage: faults [{names}]... [--every N] [--offset K] [--only THREAD:CALL]"
+                );
+                return ExitCode::from(2);
+            }
         }
     }
     if chosen.is_empty() {
@@ -57,6 +63,7 @@ fn sweep(scenario: Scenario, (every, offset): (usize, usize), only: Option<Point
     let mut calls = survey(scenario);
     let threads = calls.iter().map(|call| call.point.thread).max().unwrap_or(0) + 1;
     calls.retain(|call| only.is_none_or(|only| call.point == only));
+    assert!(!calls.is_empty(), "{} has no such call: {only:?}", scenario.name());
     let plans: Vec<_> = calls.iter().flat_map(|call| faults(*call)).collect();
     let (mut failed, mut killed, mut held, mut unmet, mut broken) = (0, 0, 0, 0, 0);
     for (call, fault) in plans.into_iter().skip(offset).step_by(every) {

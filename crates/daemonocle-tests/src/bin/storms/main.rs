@@ -42,7 +42,12 @@ fn main() -> ExitCode {
             "--seed" => seed = number(),
             "--workers" => crew.workers = Some(number() as usize),
             "--history" => tells = true,
-            _ => panic!("unknown: {argument}"),
+            _ => {
+                eprintln!(
+                    "usage: storms [--clients N] [--operations N] [--seed N] [--workers N] [--history]"
+                );
+                return ExitCode::from(2);
+            }
         }
     }
     // The daemons become our children, and we bury them.
