@@ -225,8 +225,9 @@ impl<'a> Ending<'a> {
 
     /// It has not ended in time: kills it, if that is wanted and has not been done.
     pub(super) fn insist(&mut self) -> Result<(), Error> {
-        /// A time-out of zero is for the polite request; even a killed process needs a moment.
-        const DYING: Duration = Duration::from_secs(1);
+        /// A time-out of zero is for the polite request; even a killed process needs a moment, and on a busy
+        /// machine several.
+        const DYING: Duration = Duration::from_secs(5);
         let Target { pid, program, holder, .. } = &self.target;
         if self.stage == Stage::Asked {
             let message = format!("Timed out while waiting for process (PID {pid}) to terminate");
