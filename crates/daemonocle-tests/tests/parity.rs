@@ -320,6 +320,7 @@ fn a_signal_in_the_foreground_without_a_pid_file() {
     both("a_signal_in_the_foreground_without_a_pid_file", "print", |it| {
         let running = it.unset("pid_file").run(&["start", "--debug"]).spawn();
         running.says("out\n");
+        eventually("it has said all", || running.stderr() == "err\n");
         it.sandbox().signal(running.pid(), Signal::TERM);
         let output = running.finish();
         // The worker ends by the signal.
