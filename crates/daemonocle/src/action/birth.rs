@@ -25,7 +25,7 @@ use crate::worker::Worker;
 
 use super::coming::Coming;
 use super::keeper::{Kept, PASSED_ON};
-use super::reloader::{Origin, Reloader, Reserve};
+use super::reloader::{Origin, Reloader};
 use super::sentry::{Link, Sentry};
 use super::{cannot, complain};
 
@@ -291,7 +291,6 @@ fn begin(
         coming,
         successor: OnceLock::new(),
         is_passed_on: AtomicBool::new(false),
-        reserve: Reserve::new(),
     });
     let end_on = config.settings().end_on.clone();
     let on_hup = config.settings().on_hup();

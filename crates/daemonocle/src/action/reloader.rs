@@ -72,29 +72,6 @@ pub(super) struct Reloader {
     pub(super) successor: OnceLock<Pid>,
     /// Whether it was given what had come for it while it took over.
     pub(super) is_passed_on: AtomicBool,
-    pub(super) reserve: Reserve,
-}
-
-/// Memory to tell by that there is none: an allocation that fails ends the process.
-pub(super) struct Reserve(Mutex<Vec<u8>>);
-
-impl Reserve {
-    /// Below what the C library asks the kernel for by itself (`M_MMAP_THRESHOLD`, mallopt(3)): what is given back
-    /// stays with the process.
-    const SIZE: usize = 16 << 10;
-
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(Vec::with_capacity(Self::SIZE)))
-    }
-
-    /// Calls `f` with it at hand.
-    fn spend(&self, f: impl FnOnce()) {
-        let mut reserve = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(std::mem::take(&mut *reserve));
-        f();
-        // Where there is not even so much any more, the next one may do without.
-        let _ = reserve.try_reserve_exact(Self::SIZE);
-    }
 }
 
 impl Reloader {
@@ -173,10 +150,8 @@ impl Reloader {
             // He may ask again.
             *last = None;
             drop(last);
-            self.reserve.spend(|| {
-                let error = Error::system("cannot reload: cannot start a thread", error);
-                fail(ticket.and_then(|ticket| self.answer(ticket)).as_ref(), &error);
-            });
+            let error = Error::system("cannot reload: cannot start a thread", error);
+            fail(ticket.and_then(|ticket| self.answer(ticket)).as_ref(), &error);
         }
     }
 

@@ -18,6 +18,7 @@ use crate::sys::hooks::forget_in_forked_children;
 use crate::sys::rerun::Rerunner;
 use crate::sys::signal::Signal;
 use crate::sys::signal::arrival::{Arrival, Sender, Signals};
+use crate::sys::thread;
 
 use super::complain;
 use super::keeper::Kept;
@@ -189,6 +190,10 @@ impl Sentry {
                             self.link.close();
                         }
                         self.link.accepted.open();
+                        if self.on_hup.is_some() {
+                            // Who asks for a reload has an answer also where there is no memory for one.
+                            thread::settle();
+                        }
                     }
                     Err(_) if !open.is_intact() => self.give_up(),
                     // The command `start` was killed, or gave up: there must be no daemon then.

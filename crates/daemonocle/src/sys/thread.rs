@@ -33,6 +33,18 @@ pub(crate) fn require_memory() -> io::Result<()> {
     check(unsafe { libc::munmap(place, STACK + ROOM) }).map(drop)
 }
 
+/// Gives the calling thread memory of its own, which the C library makes for it with its first allocation: what
+/// little it asks for later is there then, even if nothing is to be had from the kernel any more.
+pub(crate) fn settle() {
+    /// Less than a thread gets at first, in glibc and elsewhere.
+    const SOME: usize = 16 << 10;
+    let mut some = Vec::<u8>::new();
+    // There may be none: then it goes on without.
+    let _ = some.try_reserve_exact(SOME);
+    // Or the compiler might do without as well.
+    std::hint::black_box(&mut some);
+}
+
 /// What a thread of ours does, under this name.
 struct Task(&'static CStr, Box<dyn FnMut() + Send>);
 
