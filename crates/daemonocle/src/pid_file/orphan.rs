@@ -89,10 +89,11 @@ pub(super) fn are_without(
     let sought = doubtful.iter().flat_map(|((location, (_, entry)), _)| bytes_of(location, *entry));
     let sought = sorted(sought);
     let is_sought = |byte| sought.binary_search(&byte).is_ok();
-    let mut wanted = remembering(|pid| {
+    let is_wanted = |pid| {
         let is_trusted = |users: &[u32]| all.iter().any(|(it, _)| it.trusted.is_one_of_us(users));
         proc::users(pid).map_or(true, |users| is_trusted(&users) && !proc::is_set_id(pid))
-    });
+    };
+    let mut wanted = remembering(&is_wanted);
     if let Ok(Some(found)) = all_locks(&is_sought, &mut wanted, deadline) {
         let found = sorted(found.iter().map(|lock| lock.byte));
         let is_found = |byte: &Byte| found.binary_search(byte).is_ok();
@@ -148,7 +149,7 @@ fn bytes(entry: Byte, path: Byte) -> [Byte; 4] {
 }
 
 /// Asks about each process once: anybody may hold thousands of such locks on files of his.
-fn remembering(judge: impl Fn(Pid) -> bool) -> impl FnMut(Pid) -> bool {
+fn remembering<'a>(judge: &'a dyn Fn(Pid) -> bool) -> impl FnMut(Pid) -> bool + 'a {
     let mut known: Vec<(Pid, bool)> = Vec::new();
     move |pid| match known.binary_search_by_key(&pid, |(pid, _)| *pid) {
         Ok(place) => known[place].1,
@@ -188,7 +189,8 @@ fn look_through(
     let bytes = bytes(place.unwrap_or(path), path);
     let is_sought = |byte| bytes.contains(&byte);
     // One who cannot be asked for want of a descriptor is asked once more below, and then that is the answer.
-    let mut wanted = remembering(|pid| is_one_of_us(location, pid).unwrap_or(true));
+    let is_wanted = |pid| is_one_of_us(location, pid).unwrap_or(true);
+    let mut wanted = remembering(&is_wanted);
     let first = |locks: &[HeldLock]| first(location, place, locks, deadline);
     let mut answer = Answer::Nobody;
     let listed = listed_locks(&is_sought, A_FEW_TIMES, &mut wanted, deadline_in(BRIEFLY))?;

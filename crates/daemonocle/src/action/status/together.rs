@@ -125,8 +125,7 @@ impl Snapshot {
     fn of(&self, group: i32) -> io::Result<Vec<Pid>> {
         match &self.0 {
             Ok(groups) => {
-                let first = groups.partition_point(|(its, _)| *its < group);
-                let members = groups.iter().skip(first).take_while(|(its, _)| *its == group);
+                let members = groups.iter().filter(|(its, _)| *its == group);
                 Ok(members.map(|(_, pid)| *pid).collect())
             }
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),

@@ -144,6 +144,16 @@ pub(super) fn numbers(dir: &str) -> io::Result<Vec<i32>> {
     Ok(numbers)
 }
 
+/// The same in their order, in which the kernel nearly always has them.
+fn sorted_numbers(dir: &str) -> io::Result<Vec<i32>> {
+    let mut sorted: Vec<i32> = Vec::new();
+    for number in numbers(dir)? {
+        let place = sorted.partition_point(|other| *other < number);
+        sorted.insert(place, number);
+    }
+    Ok(sorted)
+}
+
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     // ESRCH: it ended between open(2) and read(2).
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
@@ -168,13 +178,9 @@ pub(crate) fn group(group: i32) -> io::Result<Vec<Pid>> {
     Ok(members)
 }
 
-/// Every process that this PID namespace shows, the dead ones included, with its group, in the order of these.
+/// Every process that this PID namespace shows, the dead ones included, with its group.
 pub(crate) fn groups() -> io::Result<Vec<(i32, Pid)>> {
-    require_own()?;
-    let all = numbers("/proc")?.into_iter().filter_map(Pid::new);
-    let mut groups: Vec<_> = all.filter_map(|pid| Some((group_of(pid).ok()?, pid))).collect();
-    groups.sort_unstable();
-    Ok(groups)
+    Ok(all()?.filter_map(|pid| Some((group_of(pid).ok()?, pid))).collect())
 }
 
 /// Whether a process descends from `ancestor`, as far as the parents can be followed.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Entry, MARK};
 use crate::sys::proc::files::if_open;
-use crate::sys::proc::numbers;
+use crate::sys::proc::{numbers, sorted_numbers};
 
 /// A regular file that is open, and still has the name it was opened by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +35,7 @@ impl RegularFile {
 impl Entry {
     /// The open descriptors, in ascending order.
     pub(super) fn descriptors(&self) -> io::Result<Vec<i32>> {
-        let mut fds = numbers(&self.path("fd"))?;
-        fds.sort_unstable();
-        Ok(fds)
+        sorted_numbers(&self.path("fd"))
     }
 
     /// How many descriptors are open.

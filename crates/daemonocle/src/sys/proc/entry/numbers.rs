@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Entry, senseless};
 use crate::sys::machine::{page_size, ticks_per_second};
-use crate::sys::proc::{is_gone, numbers, read};
+use crate::sys::proc::{is_gone, read, sorted_numbers};
 
 /// A thread, and the processor time that it has used in user and in kernel mode, in seconds.
 pub(crate) type ThreadTimes = (i32, f64, f64);
@@ -67,9 +67,7 @@ impl Entry {
     /// Its threads, in the order of their numbers.
     pub(crate) fn threads(&self) -> io::Result<Vec<ThreadTimes>> {
         let mut threads = Vec::new();
-        let mut ids = numbers(&self.path("task"))?;
-        ids.sort_unstable();
-        for id in ids {
+        for id in sorted_numbers(&self.path("task"))? {
             match self.parse(&format!("task/{id}/stat"), |text| stat_fields(text, [14, 15])) {
                 Ok([user, system]) => threads.push((id, seconds(user), seconds(system))),
                 // It has ended since the list was made.
